@@ -1,0 +1,1 @@
+"""Latency, accuracy and parity at full size. Each prints a table and writes JSON."""

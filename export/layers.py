@@ -1,0 +1,136 @@
+"""The primitives of every graph. A target that wants another layout or another spelling of attention changes them here."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention over `heads` heads.
+
+    query [B, Q, D], key and value [B, K, D] -> [B, Q, D]. `bias` is added to the logits and broadcasts to
+    [B, heads, Q, K]; it is always a float, never a boolean mask, because every target adds and not all select.
+    """
+    split = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value)]
+    return F.scaled_dot_product_attention(*split, attn_mask=bias).transpose(1, 2).flatten(2)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
+    """Rotary position encoding of x [B, N, D] by angles [N, D / heads], in half layout.
+
+    The reference pairs neighbouring channels; `checkpoint` permutes the rows of Wq and Wk once so that
+    channel i pairs with channel i + half, which needs two slices instead of a strided gather.
+    """
+    x = x.unflatten(-1, (heads, -1))
+    low, high = x.chunk(2, dim=-1)
+    turned = torch.cat((-high, low), dim=-1)
+    return (x * cos[:, None] + turned * sin[:, None]).flatten(2)
+
+
+def rotary_angles(side: int, head_dim: int, scale: float, theta: float = 10000.0) -> tuple[Tensor, Tensor]:
+    """Cosine and sine [side * side, head_dim] of axial 2-D rotary encoding, x frequencies before y (`sam3.md` 1.1)."""
+    frequencies = theta ** -(torch.arange(0, head_dim // 2, 2, dtype=torch.float64) / (head_dim // 2))
+    place = torch.arange(side, dtype=torch.float64) * scale
+    y, x = torch.meshgrid(place, place, indexing="ij")
+    half = torch.cat([x.reshape(-1, 1) * frequencies, y.reshape(-1, 1) * frequencies], dim=1)
+    angles = torch.cat([half, half], dim=1)
+    return angles.cos().float(), angles.sin().float()
+
+
+def sine_position(x: Tensor, width: int) -> Tensor:
+    """Sine encoding of positions x in [0, 1]: [...] -> [..., width], sines and cosines interleaved (DETR, T = 10000)."""
+    frequencies = 10000.0 ** (-2 * torch.arange(width // 2, device=x.device) / width)
+    angles = x[..., None] * (2 * math.pi) * frequencies
+    return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
+
+
+def grid_position(side: int, dim: int) -> Tensor:
+    """The constant position encoding [side * side, dim] of a feature map, y half before x half."""
+    place = sine_position(torch.arange(1, side + 1) / (side + 1e-6), dim // 2)
+    y, x = place[:, None].expand(-1, side, -1), place[None].expand(side, -1, -1)
+    return torch.cat((y, x), dim=-1).flatten(0, 1)
+
+
+def inverse_sigmoid(x: Tensor, eps: float = 1e-3) -> Tensor:
+    """log(x / (1 - x)) with both sides kept above eps."""
+    x = x.clamp(0, 1)
+    return torch.log(x.clamp(min=eps) / (1 - x).clamp(min=eps))
+
+
+class SelfAttention(nn.Module):
+    """Self-attention with Q, K and V in one product; optionally rotary."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(
+        self, x: Tensor, bias: Tensor | None = None, angles: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        query, key, value = self.qkv(x).chunk(3, dim=-1)
+        if angles is not None:
+            query, key = (rotate(t, *angles, self.heads) for t in (query, key))
+        return self.out(attend(query, key, value, self.heads, bias))
+
+
+class Attention(nn.Module):
+    """Attention whose query, key and value come from different places."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value, self.out = (nn.Linear(dim, dim) for _ in range(4))
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+        return self.out(attend(self.query(query), self.key(key), self.value(value), self.heads, bias))
+
+
+class MLP(nn.Module):
+    """Linear layers with an activation between them."""
+
+    def __init__(self, *widths: int, gelu: bool = False) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.activation = nn.GELU() if gelu else nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = self.activation(layer(x))
+        return self.layers[-1](x)
+
+
+class FusionLayer(nn.Module):
+    """Pre-norm self-attention, cross-attention, MLP: the layer of the exemplar and of the detector's encoder.
+
+    `position` is added to the queries and keys of self-attention, `other_position` to the keys of cross-attention.
+    """
+
+    def __init__(self, dim: int, heads: int, mlp: int) -> None:
+        super().__init__()
+        self.self_norm, self.cross_norm, self.mlp_norm = (nn.LayerNorm(dim) for _ in range(3))
+        self.self_attention = Attention(dim, heads)
+        self.cross_attention = Attention(dim, heads)
+        self.mlp = MLP(dim, mlp, dim)
+
+    def forward(
+        self,
+        x: Tensor,
+        other: Tensor,
+        *,
+        position: Tensor | None = None,
+        bias: Tensor | None = None,
+        other_position: Tensor | None = None,
+        other_bias: Tensor | None = None,
+    ) -> Tensor:
+        normed = self.self_norm(x)
+        placed = normed if position is None else normed + position
+        x = x + self.self_attention(placed, placed, normed, bias)
+        key = other if other_position is None else other + other_position
+        x = x + self.cross_attention(self.cross_norm(x), key, other, other_bias)
+        return x + self.mlp(self.mlp_norm(x))

@@ -1,0 +1,1 @@
+"""Compression schemes, one file each: `as_<scheme>.py`."""

@@ -1,0 +1,30 @@
+"""Plugins by file name: `export/to_onnx.py` is the target `onnx`, `runtimes/on_onnx.py` its backend.
+
+A new target, student, scheme or backend is one new file; nothing else is edited. Listing imports nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from sam3_edge.errors import UsageError
+
+PREFIXES = {"target": ("export", "to_"), "runtime": ("runtimes", "on_"), "scheme": ("quantize", "")}
+
+
+def names(kind: str) -> list[str]:
+    """The names of all plugins of one kind (`target`, `runtime`, `scheme`), sorted."""
+    folder, prefix = PREFIXES[kind]
+    package = importlib.import_module(f"sam3_edge.{folder}")
+    files = (file for place in package.__path__ for file in Path(place).glob(f"{prefix}*.py"))
+    return sorted({file.stem.removeprefix(prefix) for file in files if not file.stem.startswith("_")})
+
+
+def load(kind: str, name: str) -> ModuleType:
+    """Import one plugin. Raises `UsageError` for a name that no file answers to."""
+    if name not in names(kind):
+        raise UsageError(f"there is no {kind} {name!r}: choose from {', '.join(names(kind))}")
+    folder, prefix = PREFIXES[kind]
+    return importlib.import_module(f"sam3_edge.{folder}.{prefix}{name}")

@@ -1,0 +1,160 @@
+"""What goes in and out of each graph, computed from one `ModelConfig`. The one place where shapes are written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from sam3_edge.errors import CheckError, UsageError
+
+Shape = tuple[int, ...]
+
+# Added to the attention logits of padded tokens. exp(-1e4) is exactly 0 in fp32 and fp16, and -1e4 fits both.
+MASKED = -1e4
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Every number of a SAM 3 image model. The defaults are `facebook/sam3` (reference: arXiv 2511.16719).
+
+    Lengths are in pixels, channels or tokens. `mask_queries` and `max_boxes` are ours: how many of the
+    best queries get a mask, and how many exemplar boxes one concept may have.
+    """
+
+    image_size: int = 1008
+    patch_size: int = 14
+    trunk_dim: int = 1024
+    trunk_mlp: int = 4736
+    trunk_layers: int = 32
+    trunk_heads: int = 16
+    window: int = 24
+    global_layers: tuple[int, ...] = (7, 15, 23, 31)
+    pretrain_size: int = 336
+    text_vocab: int = 49408
+    text_dim: int = 1024
+    text_mlp: int = 4096
+    text_layers: int = 24
+    text_heads: int = 16
+    text_length: int = 32
+    dim: int = 256
+    heads: int = 8
+    mlp: int = 2048
+    exemplar_layers: int = 3
+    roi_size: int = 7
+    encoder_layers: int = 6
+    decoder_layers: int = 6
+    queries: int = 200
+    mask_queries: int = 32
+    max_boxes: int = 8
+
+    def __post_init__(self) -> None:
+        step = self.patch_size * self.window
+        if self.image_size < step or self.image_size % step:
+            # A grid that windows do not fill is padded inside the attention: 504 px costs what 672 px costs.
+            raise UsageError(
+                f"image size {self.image_size}: want a multiple of {step} (patch {self.patch_size} x window {self.window})"
+            )
+        if not 1 <= self.mask_queries <= self.queries:
+            raise UsageError(
+                f"mask queries {self.mask_queries}: want 1 to {self.queries}, the number of queries"
+            )
+        if self.max_boxes < 1:
+            raise UsageError(f"max boxes {self.max_boxes}: want at least 1")
+
+    @property
+    def grid(self) -> int:
+        """Tokens along one side of the trunk feature."""
+        return self.image_size // self.patch_size
+
+    @property
+    def mask_size(self) -> int:
+        """Pixels along one side of a mask (stride 3.5 at patch 14)."""
+        return 4 * self.grid
+
+    @property
+    def prompt_length(self) -> int:
+        """Prompt tokens: the phrase, the exemplar boxes and one image-conditioned CLS token."""
+        return self.text_length + self.max_boxes + 1
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for `bundle.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """The inverse of `to_json`. Raises `CheckError` for a field that is unknown or of the wrong kind."""
+        known = {field.name: field.default for field in fields(cls)}
+        for name, value in values.items():
+            if name not in known:
+                raise CheckError(
+                    f"model config: unknown field {name!r}; a newer sam3-edge may have written it"
+                )
+            good = (list, tuple) if isinstance(known[name], tuple) else int
+            if not isinstance(value, good) or isinstance(value, bool):
+                raise CheckError(
+                    f"model config: {name} is {json.dumps(value)}, want the kind of {known[name]!r}"
+                )
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor at the edge of a graph. `dtype` is a numpy name."""
+
+    name: str
+    shape: Shape
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """One graph: its name, its inputs and its outputs, in order."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+def graph_specs(config: ModelConfig) -> dict[str, GraphSpec]:
+    """All graphs of a model, in the order in which a frame runs through them."""
+    c, tokens, side = config, config.grid**2, config.mask_size
+    image = TensorSpec("image", (1, 3, c.image_size, c.image_size))
+    trunk = TensorSpec("trunk_feature", (1, tokens, c.trunk_dim))
+    fine = TensorSpec("features_4x", (1, c.dim, side, side))
+    middle = TensorSpec("features_2x", (1, c.dim, side // 2, side // 2))
+    coarse = TensorSpec("features_1x", (1, c.dim, c.grid, c.grid))
+    prompt = TensorSpec("prompt", (1, c.prompt_length, c.dim))
+    prompt_bias = TensorSpec("prompt_bias", (1, 1, 1, c.prompt_length))
+    encoded = TensorSpec("encoded", (1, tokens, c.dim))
+    exemplar = (
+        coarse,
+        TensorSpec("boxes", (1, c.max_boxes, 4)),
+        TensorSpec("labels", (1, c.max_boxes)),
+        TensorSpec("exemplar_bias", (1, 1, 1, c.max_boxes + 1)),
+        TensorSpec("pool_y", (1, c.max_boxes, c.roi_size, c.grid)),
+        TensorSpec("pool_x", (1, c.max_boxes, c.roi_size, c.grid)),
+    )
+    detected = (
+        encoded,
+        TensorSpec("queries", (1, c.queries, c.dim)),
+        TensorSpec("boxes", (1, c.queries, 4)),
+        TensorSpec("logits", (1, c.queries)),
+        TensorSpec("presence", (1, 1)),
+    )
+    chosen = TensorSpec("queries", (1, c.mask_queries, c.dim))
+    masks = (TensorSpec("masks", (1, c.mask_queries, side, side)), TensorSpec("semantic", (1, 1, side, side)))
+    specs = (
+        GraphSpec("backbone", (image,), (trunk,)),
+        GraphSpec("detector_features", (trunk,), (fine, middle, coarse)),
+        GraphSpec(
+            "text",
+            (TensorSpec("token_ids", (1, c.text_length), "int32"),),
+            (TensorSpec("text_tokens", (1, c.text_length, c.dim)),),
+        ),
+        GraphSpec("exemplar", exemplar, (TensorSpec("exemplar_tokens", (1, c.max_boxes + 1, c.dim)),)),
+        GraphSpec("detector", (coarse, prompt, prompt_bias), detected),
+        GraphSpec("masks", (fine, middle, encoded, prompt, prompt_bias, chosen), masks),
+    )
+    return {spec.name: spec for spec in specs}
