@@ -9,9 +9,12 @@ from sam3_edge.spec import ModelConfig
 
 from .layers import MLP, SelfAttention, rotary_angles
 
+# The official trunk's; `transformers` has 1e-6 for the same weights, which moves the trunk feature by 3e-5.
+EPS = 1e-5
+
 
 def to_windows(x: Tensor, window: int) -> Tensor:
-    """[B, G, G, C] -> [B * windows, window * window, C] without passing rank 4, the most that Core ML keeps fast."""
+    """[B, G, G, C] -> [B * windows, window * window, C] within rank 4, the most that Core ML keeps fast."""
     batch, grid, _, dim = x.shape
     n = grid // window
     x = x.reshape(batch * n, window, n, window * dim).transpose(1, 2)
@@ -34,9 +37,9 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig, *, windowed: bool) -> None:
         super().__init__()
         self.window = config.window if windowed else config.grid
-        self.attention_norm = nn.LayerNorm(config.trunk_dim, eps=1e-6)
+        self.attention_norm = nn.LayerNorm(config.trunk_dim, eps=EPS)
         self.attention = SelfAttention(config.trunk_dim, config.trunk_heads)
-        self.mlp_norm = nn.LayerNorm(config.trunk_dim, eps=1e-6)
+        self.mlp_norm = nn.LayerNorm(config.trunk_dim, eps=EPS)
         self.mlp = MLP(config.trunk_dim, config.trunk_mlp, config.trunk_dim, gelu=True)
         # Global layers see the pretraining range of positions, stretched over the larger grid.
         cos, sin = rotary_angles(
@@ -61,7 +64,7 @@ class Backbone(nn.Module):
         self.patch = nn.Conv2d(3, config.trunk_dim, config.patch_size, config.patch_size, bias=False)
         side = config.pretrain_size // config.patch_size
         self.position = nn.Parameter(torch.zeros(1, side, side, config.trunk_dim))
-        self.norm = nn.LayerNorm(config.trunk_dim, eps=1e-6)
+        self.norm = nn.LayerNorm(config.trunk_dim, eps=EPS)
         self.blocks = nn.ModuleList(
             Block(config, windowed=layer not in config.global_layers) for layer in range(config.trunk_layers)
         )

@@ -60,7 +60,7 @@ class BoxBias(nn.Module):
     def __init__(self, dim: int, heads: int, grid: int) -> None:
         super().__init__()
         self.x, self.y = MLP(2, dim, heads), MLP(2, dim, heads)
-        # Cell corners, 0/G .. (G-1)/G, not centres: the reference's choice (`sam3.md` 8.21).
+        # Cell corners, 0/G .. (G-1)/G, not centres: the reference's choice.
         self.register_buffer("cells", torch.arange(grid) / grid, persistent=False)
 
     def along(self, mlp: nn.Module, low: Tensor, high: Tensor) -> Tensor:
@@ -155,9 +155,8 @@ class Detector(nn.Module):
 
     def query_position(self, boxes: Tensor) -> Tensor:
         """Position of each query from its box, in the reference's order y, x, w, h."""
-        encoded: Tensor = self.reference_head(
-            sine_position(boxes[..., [1, 0, 2, 3]], self.dim // 2).flatten(-2)
-        )
+        turned = torch.cat((boxes[..., 1:2], boxes[..., :1], boxes[..., 2:]), dim=-1)
+        encoded: Tensor = self.reference_head(sine_position(turned, self.dim // 2).flatten(-2))
         return encoded
 
     def forward(self, features: Tensor, prompt: Tensor, prompt_bias: Tensor) -> tuple[Tensor, ...]:

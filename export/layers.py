@@ -32,7 +32,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
 
 
 def rotary_angles(side: int, head_dim: int, scale: float, theta: float = 10000.0) -> tuple[Tensor, Tensor]:
-    """Cosine and sine [side * side, head_dim] of axial 2-D rotary encoding, x frequencies before y (`sam3.md` 1.1)."""
+    """Cosine and sine [side * side, head_dim] of axial 2-D rotary encoding, x frequencies before y ."""
     frequencies = theta ** -(torch.arange(0, head_dim // 2, 2, dtype=torch.float64) / (head_dim // 2))
     place = torch.arange(side, dtype=torch.float64) * scale
     y, x = torch.meshgrid(place, place, indexing="ij")

@@ -9,7 +9,7 @@ import importlib
 from pathlib import Path
 from types import ModuleType
 
-from sam3_edge.errors import UsageError
+from sam3_edge.errors import BackendError, UsageError
 
 PREFIXES = {"target": ("export", "to_"), "runtime": ("runtimes", "on_"), "scheme": ("quantize", "")}
 
@@ -27,4 +27,15 @@ def load(kind: str, name: str) -> ModuleType:
     if name not in names(kind):
         raise UsageError(f"there is no {kind} {name!r}: choose from {', '.join(names(kind))}")
     folder, prefix = PREFIXES[kind]
-    return importlib.import_module(f"sam3_edge.{folder}.{prefix}{name}")
+    return load_module(folder, prefix + name)
+
+
+def load_module(folder: str, name: str) -> ModuleType:
+    """Import a module of a spoke. Raises `BackendError`, with the remedy, if a dependency is not installed."""
+    try:
+        return importlib.import_module(f"sam3_edge.{folder}.{name}")
+    except ModuleNotFoundError as error:
+        if str(error.name).startswith("sam3_edge"):
+            raise
+        extra = {"export": "export", "quantize": "export"}.get(folder, name.removeprefix("on_"))
+        raise BackendError(f"{folder} needs {error.name}: pip install 'sam3-edge[{extra}]'") from error

@@ -1,0 +1,29 @@
+.PHONY: install check test oracles parity-full shapes wheel
+
+install:
+	pip install -e '.[dev]'
+
+check:
+	ruff format --check .
+	ruff check .
+	mypy
+
+test:
+	pytest
+
+# Record again what Meta's own package answers, in an environment of its own; must reproduce the recordings.
+oracles:
+	tests/oracles/run.sh
+
+# Full size with random weights, 336 and 1008 px: about half an hour on two cores, 12 GB.
+parity-full:
+	python -m sam3_edge.benchmarks.parity_full --output benchmarks/results/parity_full.json
+
+# Train the built-in model from scratch (hours on two cores, resumable) and make its bundle.
+shapes:
+	python -m sam3_edge.export.train_shapes runs/shapes
+	python -m sam3_edge.export.install_shapes runs/shapes/model.safetensors
+
+wheel:
+	rm -rf build dist
+	python -m build

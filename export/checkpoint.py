@@ -1,0 +1,239 @@
+"""A SAM 3 checkpoint to a model: Hugging Face layout, official `sam3.pt`, or our own safetensors."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as to_bytes
+
+from sam3_edge.bundle import file_sha256
+from sam3_edge.errors import CheckError, ResourceError, SourceError, UsageError
+from sam3_edge.spec import ModelConfig
+from sam3_edge.tokenizer import bundled_merges, read_lines
+
+from . import names_huggingface, names_official, weights_pt
+from .config_json import read_config
+from .fetch import HUB_ID, fetch
+from .model import Sam3
+from .weights import Layout, Weights, fill, shards_of
+
+CONFIG, LICENCE = "sam3_edge_config", "sam3_edge_licence"  # metadata keys of our own files
+OURS = Layout()
+PICKLES = (".pt", ".pth", ".bin")
+# In file names and hub ids, and in the tensor names of its three-headed neck and its tracker.
+SAM_3_1 = re.compile(r"sam-?3[._]1(?!\d)|multiplex|\.(interactive|propagation)_convs\.", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint. `model` is in eval mode, float32, unfolded.
+
+    `merges` is the tokenizer's file, if one was found or given; `revision` the hub's commit; `sha256` of the
+    weight file (of the names and hashes, if they are several); `licence` is `SAM` or `Apache-2.0`.
+    """
+
+    config: ModelConfig
+    model: Sam3
+    merges: Path | None
+    name: str
+    revision: str | None
+    sha256: str
+    licence: str
+
+
+def load(
+    source: str | Path,
+    *,
+    official: bool = False,
+    config: ModelConfig | None = None,
+    image_size: int | None = None,
+    tokenizer: Path | None = None,
+    revision: str | None = None,
+) -> Checkpoint:
+    """Load a checkpoint: a folder, a `.safetensors` file, a hub id, or (`official`) a `sam3.pt`.
+
+    `config` is for an official file with no `config.json` beside it, which is taken for SAM 3's own without;
+    `image_size` in pixels replaces the config's. Raises `SourceError` for what cannot be read, `CheckError`
+    for what does not fit, `UsageError` for a pickle without `official`, `ResourceError` for a full disk.
+    """
+    refuse_sam_3_1(str(source) if not Path(source).exists() else Path(source).name, str(source))
+    place = locate(source, revision=revision, official=official)
+    files = weight_files(place, official=official)
+    folder = files[0].parent
+    with ExitStack() as stack:
+        weights = Weights(stack, readable(files, stack))
+        refuse_sam_3_1(next(filter(SAM_3_1.search, weights), ""), str(source))
+        layout, found = describe(weights, folder, official=official, config=config)
+        found = replace(found, image_size=image_size or found.image_size)
+        model = Sam3(found)
+        fill(model, weights, layout, origin=str(source))
+        licence = weights.metadata.get(LICENCE, "SAM" if layout is not OURS else "Apache-2.0")
+    return Checkpoint(
+        config=found,
+        model=model.eval(),
+        merges=tokenizer_file(folder, tokenizer, official=official),
+        name=str(source) if place != Path(source) else place.resolve().name,
+        revision=place.name if place != Path(source) else None,
+        sha256=digest(files),
+        licence=licence,
+    )
+
+
+def save(model: Sam3, path: Path, *, half: bool = False, licence: str = "Apache-2.0") -> None:
+    """Write a model in our own layout, with its config: float32, or float16 if `half`.
+
+    The same model gives the same bytes. Weights that come from SAM 3 keep its licence: pass `SAM`. Raises
+    `CheckError` for a folded model, `ResourceError` for a full disk; nothing half-written stays.
+    """
+    with torch.device("meta"):
+        names = Sam3(model.config).state_dict().keys()
+    if names != model.state_dict().keys():
+        raise CheckError(f"{path}: a folded model cannot be saved; save it before lowering")
+    dtype = torch.float16 if half else torch.float32
+    tensors = {
+        name: value.detach().cpu().to(dtype).contiguous() for name, value in model.state_dict().items()
+    }
+    metadata = {CONFIG: json.dumps(model.config.to_json(), sort_keys=True), LICENCE: licence}
+    write(path, with_sorted_header(to_bytes(tensors, metadata)))
+
+
+def with_sorted_header(data: bytes) -> bytes:
+    """safetensors writes its metadata in hash order, which is another one in each process: sort it."""
+    size = int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + data[8 + size :]
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file, or leave things as they were."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise (ResourceError if full else UsageError)(
+            f"{path}: cannot be written: {error.strerror}"
+        ) from error
+
+
+def refuse_sam_3_1(name: str, origin: str) -> None:
+    """SAM 3.1 has other weights and another tracker. Raises `CheckError` if `name` tells of it."""
+    if SAM_3_1.search(name):
+        raise CheckError(
+            f"{origin}: this is SAM 3.1 ({name}), which sam3-edge cannot load; use facebook/sam3"
+        )
+
+
+def locate(source: str | Path, *, revision: str | None, official: bool) -> Path:
+    """The folder or file behind a source, downloaded if it is a hub id. Raises `SourceError`."""
+    path = Path(source)
+    if path.exists():
+        return path
+    if isinstance(source, str) and HUB_ID.fullmatch(source) and path.suffix not in (".safetensors", *PICKLES):
+        return fetch(source, revision=revision, official=official)
+    raise SourceError(f"{source}: no such file or folder; give a checkpoint or a hub id like facebook/sam3")
+
+
+def weight_files(place: Path, *, official: bool) -> list[Path]:
+    """The files with the weights. Raises `SourceError` if there are none, `UsageError` for a pickle."""
+    if place.is_file():
+        files = [place]
+    elif official:
+        files = sorted(file for file in place.iterdir() if file.suffix in PICKLES)
+    elif (index := place / "model.safetensors.index.json").exists():
+        files = shards_of(index)
+    else:
+        files = sorted(place.glob("model.safetensors")) or sorted(place.glob("*.safetensors"))
+        files = files or sorted(place.glob("*.pt"))
+    for file in files:
+        refuse_sam_3_1(file.name, str(place))
+    if not files or (len(files) > 1 and not (place / "model.safetensors.index.json").exists()):
+        kind = "a .pt file" if official else "model.safetensors"
+        raise SourceError(f"{place}: want {kind} in it, found {', '.join(f.name for f in files) or 'none'}")
+    if files[0].suffix in PICKLES and not official:
+        raise UsageError(
+            f"{files[0]}: a pickle; pass --official to read it as the official sam3.pt, in its own process"
+        )
+    return files
+
+
+def readable(files: list[Path], stack: ExitStack) -> list[Path]:
+    """The same weights as safetensors; a pickle is rewritten into a temporary file."""
+    if files[0].suffix not in PICKLES:
+        return files
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    weights_pt.convert(files[0], folder / "weights.safetensors")
+    return [folder / "weights.safetensors"]
+
+
+def describe(
+    weights: Weights, folder: Path, *, official: bool, config: ModelConfig | None
+) -> tuple[Layout, ModelConfig]:
+    """Whose names the tensors have, and the model's numbers. Raises `SourceError` if no config is found."""
+    if CONFIG in weights.metadata:
+        return OURS, own_config(weights.metadata[CONFIG], folder)
+    beside = folder / "config.json"
+    if config is None and beside.exists():
+        config = read_config(beside)
+    if official:
+        return names_official.LAYOUT, config or ModelConfig()
+    if config is None:
+        raise SourceError(f"{beside}: no such file; a checkpoint needs its config.json beside the weights")
+    return names_huggingface.LAYOUT, config
+
+
+def own_config(text: str, folder: Path) -> ModelConfig:
+    """The config in the metadata of our own file."""
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise CheckError(
+            f"{folder}: the config in the weights is no JSON ({error}); export it again"
+        ) from error
+    return ModelConfig.from_json(values)
+
+
+def tokenizer_file(folder: Path, given: Path | None, *, official: bool) -> Path | None:
+    """The merges that belong to the checkpoint. Raises `SourceError` for a given file that is not there."""
+    if given is not None:
+        if not given.is_file():
+            raise SourceError(f"{given}: no such file; give the merges.txt of the checkpoint's tokenizer")
+        return given
+    if (merges := folder / "merges.txt").is_file():
+        return merges
+    if (both := folder / "tokenizer.json").is_file():
+        return same_as_bundled(both)
+    return bundled_merges() if official else None
+
+
+def same_as_bundled(path: Path) -> Path:
+    """CLIP's merges, which are those in every SAM 3 `tokenizer.json`. Raises `SourceError` if they differ."""
+    try:
+        merges = json.loads(path.read_text(encoding="utf-8"))["model"]["merges"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{path}: has no merges ({error}); pass --tokenizer merges.txt") from error
+    if [m if isinstance(m, str) else " ".join(m) for m in merges] != read_lines(bundled_merges()):
+        raise SourceError(f"{path}: not SAM 3's own tokenizer; pass --tokenizer merges.txt")
+    return bundled_merges()
+
+
+def digest(files: list[Path]) -> str:
+    """sha256 of one file, or of the lines `hash  name` of several."""
+    hashes = []
+    for path in files:
+        with path.open("rb") as file:
+            hashes.append(file_sha256(file))
+    lines = "".join(f"{value}  {path.name}\n" for value, path in zip(hashes, files, strict=True))
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(lines.encode()).hexdigest()

@@ -1,0 +1,53 @@
+"""The PyTorch model as a session: the reference that every lowered graph is compared to, on the same host code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sam3_edge.session import Value, check_feeds
+from sam3_edge.spec import graph_specs
+
+from .model import Sam3
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One run of a graph: what went in and what came out."""
+
+    graph: str
+    feeds: Arrays
+    answers: Arrays
+
+
+class EagerSession:
+    """Runs the modules as they are, and keeps the first `keep` calls of each graph."""
+
+    def __init__(self, model: Sam3, *, keep: int = 0) -> None:
+        self.model, self.keep = model.eval(), keep
+        self.specs = graph_specs(model.config)
+        self.calls: dict[str, list[Call]] = {name: [] for name in self.specs}
+
+    def run(self, graph: str, feeds: Mapping[str, Value]) -> dict[str, Value]:
+        spec = self.specs[graph]
+        check_feeds(spec, feeds)
+        with torch.inference_mode():
+            out = self.model.graph(graph)(*(torch.from_numpy(feeds[t.name]) for t in spec.inputs))
+        tensors = out if isinstance(out, tuple) else (out,)
+        answers = {t.name: x.numpy() for t, x in zip(spec.outputs, tensors, strict=True)}
+        if len(self.calls[graph]) < self.keep:
+            self.calls[graph].append(Call(graph, dict(feeds), answers))
+        return answers
+
+    def fetch(self, value: Value) -> NDArray[Any]:
+        return np.asarray(value)
+
+    def close(self) -> None:
+        self.calls.clear()

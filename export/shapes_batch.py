@@ -1,0 +1,125 @@
+"""Batches of `shapes` for training: several questions share each picture, and so one backbone pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sam3_edge.boxes import pooling_matrices
+from sam3_edge.shapes import Question, Scene, ask, draw_scene
+from sam3_edge.spec import MASKED, ModelConfig
+from sam3_edge.tokenizer import Tokenizer
+
+from .losses import Truth
+from .model import Sam3, prompt_of
+
+LENGTH = 8  # tokens kept of a phrase while training; the text encoder is causal, so padding changes nothing
+
+
+@dataclass(frozen=True)
+class Batch:
+    """P pictures and N questions; `picture_of` [N] says which picture a question is about."""
+
+    scenes: list[Scene]
+    pictures: Tensor
+    picture_of: Tensor
+    token_ids: Tensor
+    text_bias: Tensor
+    exemplars: tuple[Tensor, ...]
+    exemplar_bias: Tensor
+    truths: list[Truth]
+
+
+def to_tensor(pictures: np.ndarray) -> Tensor:
+    """uint8 [P, S, S, 3] -> [P, 3, S, S] in [-1, 1]."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def truth_of(scene: Scene, question: Question) -> Truth:
+    """The items that answer a question, as tensors."""
+    size = len(scene.picture)
+    items = [scene.items[i] for i in question.answer]
+    corners = np.array([item.box for item in items], np.float32).reshape(-1, 4) / size
+    boxes = np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], axis=1)
+    masks = np.array([item.mask for item in items], np.float32).reshape(-1, size, size)
+    return Truth(torch.from_numpy(boxes), torch.from_numpy(masks))
+
+
+def exemplar_feeds(
+    rng: np.random.Generator, questions: list[Question], config: ModelConfig, *, limit: int
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """The exemplar graph's inputs but the features, for hand-drawn (jittered) boxes, and its bias."""
+    boxes = np.tile(np.array([0.5, 0.5, 1, 1], np.float32), (len(questions), limit, 1))
+    labels = np.zeros((len(questions), limit), np.float32)
+    bias = np.full((len(questions), 1, 1, limit + 1), MASKED, np.float32)
+    bias[..., -1] = 0
+    for n, question in enumerate(questions):
+        for k, (box, positive) in enumerate(question.boxes):
+            x0, y0, x1, y1 = np.array(box) / config.image_size
+            extent = np.array([x1 - x0, y1 - y0])
+            drawn = np.concatenate([(x0 + extent[0] / 2, y0 + extent[1] / 2), extent])
+            boxes[n, k] = np.clip(drawn + rng.normal(0, 0.05, 4) * np.tile(extent, 2), 0.01, 1)
+            labels[n, k], bias[n, ..., k] = positive, 0
+    pools = [pooling_matrices(row, config.grid, config.roi_size) for row in boxes]
+    pool_y, pool_x = (np.stack(side) for side in zip(*pools, strict=True))
+    return tuple(torch.from_numpy(x) for x in (boxes, labels, bias, pool_y, pool_x)), torch.from_numpy(bias)
+
+
+def draw_batch(
+    rng: np.random.Generator,
+    tokenizer: Tokenizer,
+    config: ModelConfig,
+    *,
+    pictures: int,
+    questions: int,
+    most: int,
+) -> Batch:
+    """Draw scenes at the model's size and ask `questions` of each."""
+    scenes = [draw_scene(rng, size=config.image_size, most=most) for _ in range(pictures)]
+    asked = [ask(rng, scene) for scene in scenes for _ in range(questions)]
+    encoded = [tokenizer.encode(question.phrase, LENGTH) for question in asked]
+    valid = np.concatenate([mask for _, mask in encoded])
+    feeds, exemplar_bias = exemplar_feeds(rng, asked, config, limit=2)
+    return Batch(
+        scenes=scenes,
+        pictures=to_tensor(np.stack([scene.picture for scene in scenes])),
+        picture_of=torch.arange(pictures).repeat_interleave(questions),
+        token_ids=torch.from_numpy(np.concatenate([ids for ids, _ in encoded])),
+        text_bias=torch.from_numpy(np.where(valid, 0, MASKED).astype(np.float32))[:, None, None],
+        exemplars=feeds,
+        exemplar_bias=exemplar_bias,
+        truths=[truth_of(scenes[n // questions], question) for n, question in enumerate(asked)],
+    )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the model says to a batch: the shared features, each decoder layer, the masks."""
+
+    levels: tuple[Tensor, ...]
+    layers: list[tuple[Tensor, Tensor, Tensor]]  # boxes, logits, presence
+    masks: Tensor | None
+    semantic: Tensor
+
+
+def forward(model: Sam3, batch: Batch, *, detect: bool) -> Answers:
+    """One backbone pass for the pictures, everything else for each question."""
+    levels = model.detector_features(model.backbone(batch.pictures))
+    fine, middle, coarse = (level[batch.picture_of] for level in levels)
+    prompt, bias = prompt_of(
+        model.text(batch.token_ids),
+        batch.text_bias,
+        model.exemplar(coarse, *batch.exemplars),
+        batch.exemplar_bias,
+    )
+    encoded = model.detector.encode(coarse, prompt, bias)
+    if not detect:
+        pixels = model.masks.embed_pixels(fine, middle, encoded, prompt, bias)
+        return Answers(levels, [], None, model.masks.semantic(pixels))
+    decoded = model.detector.decode(encoded, prompt, bias)
+    layers = [(boxes, model.detector.scorer(x, prompt, bias), presence) for x, boxes, presence in decoded]
+    masks, semantic = model.masks(fine, middle, encoded, prompt, bias, decoded[-1][0])
+    return Answers(levels, layers, masks, semantic)

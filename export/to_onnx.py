@@ -1,0 +1,54 @@
+"""Target `onnx`: one static ONNX file per graph for ONNX Runtime, weights beside it as external data."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+
+import onnx_ir as ir
+import torch
+from torch import nn
+
+from sam3_edge.spec import GraphSpec
+
+from .onnx_names import name_nodes, strip
+
+# 18 splits GELU into its pieces and 23 emits an Attention operator that ONNX Runtime 1.32 rejects with a bias.
+OPSET = 20
+MODEL, DATA = "model.onnx", "model.onnx.data"
+TOOLS = ("onnx", "onnxscript", "torch")
+
+
+def lower(module: nn.Module, spec: GraphSpec, folder: Path) -> str:
+    """Write one graph into `folder` and return the name of the file to open.
+
+    The same module gives the same bytes: names follow the modules, and nothing of this machine is kept.
+    """
+    example = tuple(torch.zeros(t.shape, dtype=getattr(torch, t.dtype)) for t in spec.inputs)
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # says for every Split that it does not fold it
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # deprecations between the exporter's own parts
+        program = torch.onnx.export(
+            module.eval(),
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[t.name for t in spec.inputs],
+            output_names=[t.name for t in spec.outputs],
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model
+    name_nodes(model)
+    strip(model)
+    model.graph.name = spec.name
+    ir.save(model, folder / MODEL, external_data=DATA)
+    return MODEL
+
+
+def tools() -> dict[str, str]:
+    """Versions of what made the files, for the bundle."""
+    return {name: version(name) for name in TOOLS}

@@ -1,0 +1,250 @@
+"""Train the built-in model on `shapes`, from scratch: `python -m sam3_edge.export.train_shapes runs/shapes`.
+
+Stages, because detection losses alone stay on a plateau for more than 800 steps: `dense` teaches the backbone
+colour, shape and texture of every cell without words; `semantic` teaches words through the concept's whole
+mask; `detect` adds queries, boxes and presence; `full` repeats that on full-size pictures. The first three
+run on quarter-size pictures, four times cheaper, with shapes of the same size in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sam3_edge.shapes import COLOURS, SHAPES, TEXTURES, Scene
+from sam3_edge.spec import ModelConfig
+from sam3_edge.tokenizer import Tokenizer
+
+from .layers import inverse_sigmoid
+from .losses import concept_loss, detection_loss
+from .model import Sam3
+from .shapes_batch import Batch, draw_batch, forward
+
+SHAPES_CONFIG = ModelConfig(
+    image_size=224,
+    trunk_dim=128,
+    trunk_mlp=384,
+    trunk_layers=4,
+    trunk_heads=4,
+    window=8,
+    global_layers=(1, 3),
+    pretrain_size=112,
+    text_vocab=589,
+    text_dim=64,
+    text_mlp=256,
+    text_layers=2,
+    text_heads=4,
+    dim=64,
+    heads=4,
+    mlp=256,
+    exemplar_layers=1,
+    encoder_layers=2,
+    decoder_layers=3,
+    queries=25,
+    mask_queries=25,
+    max_boxes=4,
+)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: which losses, on what, for how long, how fast."""
+
+    name: str
+    steps: int
+    rate: float
+    image_size: int
+    pictures: int
+    questions: int
+    most: int
+
+
+STAGES = (
+    Stage("dense", 1200, 1.5e-3, 112, 16, 1, 3),
+    Stage("semantic", 2500, 8e-4, 112, 10, 4, 3),
+    Stage("detect", 4000, 6e-4, 112, 8, 4, 3),
+    Stage("full", 3000, 4e-4, 224, 4, 4, 7),
+)
+
+
+def first_model(seed: int) -> Sam3:
+    """Random weights, with the queries' first boxes laid out over the picture instead of at random."""
+    model = Sam3(SHAPES_CONFIG).initialise(seed)
+    side = math.isqrt(SHAPES_CONFIG.queries)
+    centre = (torch.arange(side) + 0.5) / side
+    y, x = torch.meshgrid(centre, centre, indexing="ij")
+    boxes = torch.stack(
+        [x.flatten(), y.flatten(), torch.full((side**2,), 0.3), torch.full((side**2,), 0.3)], dim=1
+    )
+    with torch.no_grad():
+        model.detector.reference.copy_(inverse_sigmoid(boxes))
+    return model
+
+
+def resized(model: Sam3, image_size: int) -> Sam3:
+    """The same weights in a model for another picture size: positions tile and stretch, no weight changes."""
+    other = Sam3(replace(model.config, image_size=image_size))
+    other.load_state_dict(model.state_dict())
+    return other
+
+
+class CellHeads(nn.Module):
+    """Colour, shape and texture of every cell of every level: 0 is background. Training only."""
+
+    FAMILIES = (tuple(COLOURS), SHAPES, TEXTURES)
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        width = sum(len(family) + 1 for family in self.FAMILIES)
+        self.heads = nn.ModuleList(nn.Conv2d(dim, width, 1) for _ in range(3))
+
+    def labels(self, scenes: list[Scene]) -> Tensor:
+        """[P, 3, S, S] class indices."""
+        size = len(scenes[0].picture)
+        labels = np.zeros((len(scenes), 3, size, size), np.int64)
+        for p, scene in enumerate(scenes):
+            for item in scene.items:
+                for f, word in enumerate((item.colour, item.shape, item.texture)):
+                    labels[p, f][item.mask] = 1 + self.FAMILIES[f].index(word)
+        return torch.from_numpy(labels)
+
+    def forward(self, levels: tuple[Tensor, ...], scenes: list[Scene]) -> Tensor:
+        labels, loss = self.labels(scenes), levels[0].new_zeros(())
+        for head, level in zip(self.heads, levels, strict=True):
+            target = F.interpolate(labels.float(), size=level.shape[-2:], mode="nearest").long()
+            parts = head(level).split([len(family) + 1 for family in self.FAMILIES], dim=1)
+            loss = loss + sum(F.cross_entropy(part, target[:, f]) for f, part in enumerate(parts))
+        return loss
+
+
+class Training:
+    """All state of a run, so that it can stop at any step and go on: weights, average, optimiser, dice."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.seed = folder, seed
+        self.model = first_model(seed)
+        self.cells = CellHeads(SHAPES_CONFIG.dim)
+        self.average = {name: weight.clone() for name, weight in self.model.state_dict().items()}
+        self.stage = self.step = 0
+        self.optimiser = self.new_optimiser()
+        merges = resources.files("sam3_edge") / "data" / "shapes_model" / "merges.txt"
+        self.tokenizer = Tokenizer.read(Path(str(merges)))
+
+    def new_optimiser(self) -> torch.optim.AdamW:
+        weights = [*self.model.parameters(), *self.cells.parameters()]
+        return torch.optim.AdamW(weights, lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.98))
+
+    def save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "cells": self.cells.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "place": (self.stage, self.step, self.seed),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        torch.save(state, self.folder / "state.part")
+        (self.folder / "state.part").replace(self.folder / "state.pt")
+
+    def resume(self) -> None:
+        if not (self.folder / "state.pt").exists():
+            return
+        state = torch.load(self.folder / "state.pt", weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.cells.load_state_dict(state["cells"])
+        self.average = state["average"]
+        self.stage, self.step, self.seed = state["place"]
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def loss(self, model: Sam3, stage: Stage, batch: Batch) -> dict[str, Tensor]:
+        if stage.name == "dense":
+            return {
+                "cells": self.cells(model.detector_features(model.backbone(batch.pictures)), batch.scenes)
+            }
+        answers = forward(model, batch, detect=stage.name != "semantic")
+        losses = {"concept": concept_loss(answers.semantic, batch.truths)}
+        losses["cells"] = 0.3 * self.cells(answers.levels, batch.scenes)
+        if answers.masks is not None:
+            losses["detect"] = detection_loss(answers.layers, answers.masks, batch.truths)
+        return losses
+
+    def run_stage(self, stage: Stage) -> None:
+        """Train to the end of one stage, saving every few minutes."""
+        model = resized(self.model, stage.image_size)
+        for ours, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
+            theirs.data = ours.data  # one storage, so the optimiser of the run serves every stage
+        saved, sums = time.monotonic(), {"loss": 0.0}
+        while self.step < stage.steps:
+            rng = np.random.default_rng((self.seed, self.stage, self.step))
+            batch = draw_batch(
+                rng,
+                self.tokenizer,
+                model.config,
+                pictures=stage.pictures,
+                questions=stage.questions,
+                most=stage.most,
+            )
+            losses = self.loss(model, stage, batch)
+            self.update(model, stage, sum(losses.values(), torch.zeros(())))
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value.item()
+            if self.step % 50 == 0:
+                text = "  ".join(f"{name} {value / 50:.3f}" for name, value in sums.items() if value)
+                print(
+                    f"{stage.name} {self.step}/{stage.steps}  {text}  cpu {time.process_time():.0f}s",
+                    flush=True,
+                )
+                sums = {}
+            if time.monotonic() - saved > 120:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+
+    def update(self, model: Sam3, stage: Stage, loss: Tensor) -> None:
+        """One optimiser step: warm-up, cosine decay, gradients clipped, weights averaged."""
+        warm, done = min(1.0, (self.step + 1) / 100), self.step / stage.steps
+        for group in self.optimiser.param_groups:
+            group["lr"] = stage.rate * warm * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * done)))
+        model.zero_grad()
+        self.cells.zero_grad()
+        loss.backward()
+        for ours, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
+            ours.grad = theirs.grad
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimiser.step()
+        self.step += 1
+        keep = min(0.998, self.step / (self.step + 10))
+        for name, weight in self.model.state_dict().items():
+            self.average[name].lerp_(weight, 1 - keep)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--seed", default=0, show_default=True)
+@click.option("--threads", default=2, show_default=True)
+def main(folder: Path, seed: int, threads: int) -> None:
+    """Train, resuming from FOLDER/state.pt if it is there; the weights end up in FOLDER/model.safetensors."""
+    from .checkpoint import save
+
+    torch.set_num_threads(threads)
+    run = Training(folder, seed)
+    run.resume()
+    while run.stage < len(STAGES):
+        run.run_stage(STAGES[run.stage])
+        run.stage, run.step = run.stage + 1, 0
+    run.model.load_state_dict(run.average)
+    save(run.model, folder / "model.safetensors")
+    print(f"saved {folder / 'model.safetensors'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What people see: results on stdout, everything else on stderr, no ornaments when nobody watches."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from sam3_edge.bundle import Bundle
+
+
+def stderr() -> Console:
+    """A console on stderr. Colours and bars only on a terminal; NO_COLOR is honoured by rich."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    """A line for people."""
+    click.echo(text, err=True)
+
+
+def emit(document: Any) -> None:
+    """The one JSON document of `--json`."""
+    click.echo(json.dumps(document, indent=2))
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table for people; the first column is text, the others are right-aligned."""
+    from rich.table import Table
+
+    made = Table(title=title, title_justify="left", title_style="bold")
+    for i, column in enumerate(columns):
+        made.add_column(column, justify="right" if i else "left")
+    for row in rows:
+        made.add_row(*row)
+    stderr().print(made)
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Any]:
+    """A bar on a terminal, nothing elsewhere. Gives a function that advances by a number of steps."""
+    from rich.progress import Progress
+
+    with Progress(console=stderr(), transient=True, disable=not stderr().is_terminal) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+@contextmanager
+def status(label: str) -> Iterator[Any]:
+    """A spinner on a terminal, a line per step elsewhere. Gives a function that says what is going on."""
+    if not stderr().is_terminal:
+        yield lambda text: note(f"{label}: {text}")
+        return
+    with stderr().status(label) as spinner:
+        yield lambda text: spinner.update(f"{label}: {text}")
+
+
+def show_bundle(bundle: Bundle) -> None:
+    """What `inspect` prints for people."""
+    facts = bundle.to_json()
+    for name in ("path", "hash", "target", "scheme", "licence"):
+        click.echo(f"{name:8} {facts[name]}")
+    source = facts["source"]
+    click.echo(f"{'source':8} {source['name']} {source['revision'] or ''} sha256 {source['sha256']}")
+    click.echo(
+        f"{'size':8} {facts['bytes'] / 1e6:.1f} MB in {facts['files']} files, {facts['config']['image_size']} px"
+    )
+    errors = facts["report"].get("relative_error", {})
+    rows = [
+        (name, f"{graph['bytes'] / 1e6:.2f}", f"{errors[name]:.1e}" if name in errors else "not measured")
+        for name, graph in facts["graphs"].items()
+    ]
+    table("Graphs", ("graph", "MB", "relative error against PyTorch"), rows)

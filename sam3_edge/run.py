@@ -1,0 +1,138 @@
+"""`sam3-edge run`: pictures in, overlays and one COCO document out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sam3_edge.boxes import Box
+from sam3_edge.coco import CocoDocument
+from sam3_edge.concept import Concept
+from sam3_edge.errors import EdgeError, SourceError, UsageError
+from sam3_edge.overlay import draw, png
+from sam3_edge.picture import read_picture
+from sam3_edge.segmenter import Segmentation, Segmenter
+from sam3_edge.writing import write_file
+
+PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One picture: what was found and where it was drawn, or why it could not be read."""
+
+    picture: Path
+    overlay: Path | None
+    found: Sequence[Segmentation]
+    error: EdgeError | None
+
+    def to_json(self) -> dict[str, Any]:
+        """A row of `--json`."""
+        if self.error is not None:
+            return {"picture": str(self.picture), "error": str(self.error)}
+        objects = [
+            {
+                "concept": str(part.concept),
+                "score": round(float(s), 4),
+                "box": [round(float(v), 1) for v in box],
+            }
+            for part in self.found
+            for s, box in zip(part.scores, part.boxes, strict=True)
+        ]
+        return {"picture": str(self.picture), "overlay": str(self.overlay), "objects": objects}
+
+
+def concepts_of(prompts: Sequence[str], boxes: Sequence[str]) -> list[Concept]:
+    """What `--prompt` and `--box` ask for. Boxes belong to the one prompt, or stand alone."""
+    drawn = tuple(Box.parse(text) for text in boxes)
+    if not prompts and not drawn:
+        raise UsageError("nothing to look for: give --prompt 'a phrase', --box x0,y0,x1,y1, or both")
+    if len(prompts) > 1 and drawn:
+        raise UsageError(
+            "--box with several --prompt: run once per phrase, so that it is clear whose the box is"
+        )
+    return [Concept(phrase, drawn) for phrase in prompts] or [Concept(None, drawn)]
+
+
+def find_pictures(sources: Sequence[Path]) -> list[Path]:
+    """Files as given, folders as the pictures in them. Raises `SourceError` for what is not there."""
+    found: list[Path] = []
+    for source in sources:
+        if source.is_dir():
+            inside = sorted(p for p in source.iterdir() if p.suffix.lower() in PICTURES)
+            if not inside:
+                raise SourceError(f"{source}: no pictures in this folder (looked for {', '.join(PICTURES)})")
+            found += inside
+        elif source.exists():
+            found.append(source)
+        else:
+            raise SourceError(f"{source}: no such file or folder")
+    return found
+
+
+def name_overlays(pictures: Sequence[Path], folder: Path) -> list[Path]:
+    """An overlay file for each picture; two pictures of one name get numbers."""
+    names: list[Path] = []
+    for picture in pictures:
+        name, number = folder / f"{picture.stem}.overlay.png", 2
+        while name in names:
+            name, number = folder / f"{picture.stem}-{number}.overlay.png", number + 1
+        names.append(name)
+    return names
+
+
+def run_pictures(
+    segmenter: Segmenter,
+    pictures: Sequence[Path],
+    concepts: Sequence[Concept],
+    *,
+    output: Path,
+    threshold: float,
+    polygons: bool = False,
+    overwrite: bool = False,
+    advance: Callable[[int], object] = lambda count: None,
+) -> list[Outcome]:
+    """Segment every picture. One that cannot be read is reported and the rest go on; results are written last.
+
+    Raises `UsageError` before any work if an output exists and `overwrite` is not set.
+    """
+    overlays = name_overlays(pictures, output)
+    if not overwrite and (taken := [p for p in (*overlays, output / RESULTS) if p.exists()]):
+        raise UsageError(f"{taken[0]} exists: pass --overwrite or another -o")
+    document, outcomes = CocoDocument(polygons=polygons), []
+    for picture, overlay in zip(pictures, overlays, strict=True):
+        try:
+            pixels = read_picture(picture)
+        except SourceError as error:
+            outcomes.append(Outcome(picture, None, (), error))
+            continue
+        found = segmenter.segment(pixels, list(concepts), threshold=threshold)
+        write_file(overlay, png(draw(pixels, found)), overwrite=overwrite)
+        document.add(picture.name, (pixels.shape[0], pixels.shape[1]), found)
+        outcomes.append(Outcome(picture, overlay, found, None))
+        advance(1)
+    if any(outcome.error is None for outcome in outcomes):
+        write_file(output / RESULTS, document.to_bytes(), overwrite=overwrite)
+    return outcomes
+
+
+def failures(outcomes: Sequence[Outcome]) -> Iterator[EdgeError]:
+    """The pictures that could not be read."""
+    return (outcome.error for outcome in outcomes if outcome.error is not None)
+
+
+def show(outcomes: Sequence[Outcome], output: Path) -> None:
+    """What `run` prints for people: a line per picture, the document last."""
+    for outcome in outcomes:
+        if outcome.error is not None:
+            click.echo(f"{outcome.picture}: {outcome.error}", err=True)
+            continue
+        counts = ", ".join(f"{len(part)} x {part.concept}" for part in outcome.found)
+        click.echo(f"{outcome.picture}: {counts} -> {outcome.overlay}")
+    if any(outcome.error is None for outcome in outcomes):
+        click.echo(output / RESULTS)

@@ -1,0 +1,67 @@
+"""Sessions: how the device package runs a bundle's graphs, whatever the backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam3_edge import registry
+from sam3_edge.errors import UsageError
+from sam3_edge.spec import GraphSpec, TensorSpec
+
+if TYPE_CHECKING:
+    from sam3_edge.bundle import Bundle
+
+# A tensor that a session gave out: opaque, perhaps on a device. An ndarray is a value of every session.
+Value = Any
+
+
+class Session(Protocol):
+    """Runs graphs. A value that one graph gave out may be fed to the next without leaving the device."""
+
+    def run(self, graph: str, feeds: Mapping[str, Value]) -> dict[str, Value]:
+        """Run one graph on all its inputs (`sam3_edge.spec.graph_specs`); all its outputs, by name."""
+        ...
+
+    def fetch(self, value: Value) -> NDArray[Any]:
+        """The value as an array of the host. Waits until the device is done with it."""
+        ...
+
+    def close(self) -> None:
+        """Free what the session holds. Its values are void afterwards."""
+        ...
+
+
+def open_session(bundle: Bundle, *, threads: int | None = None) -> Session:
+    """The runtime of the bundle's target, ready to run. `threads`: None for the backend's choice.
+
+    Raises `UsageError` for a target that this package has no runtime for, `BackendError` when the backend is
+    missing or does not work here.
+    """
+    session: Session = registry.load("runtime", bundle.target).open(bundle, threads=threads)
+    return session
+
+
+def check_feeds(spec: GraphSpec, feeds: Mapping[str, Value]) -> None:
+    """Names, shapes and dtypes of what goes into a graph. Raises `UsageError` for the first that is wrong."""
+    wanted = {tensor.name for tensor in spec.inputs}
+    if missing := sorted(wanted - feeds.keys()):
+        raise UsageError(f"graph {spec.name}: input {missing[0]} is not fed")
+    if extra := sorted(feeds.keys() - wanted):
+        raise UsageError(
+            f"graph {spec.name} has no input {extra[0]}: its inputs are {', '.join(sorted(wanted))}"
+        )
+    for tensor in spec.inputs:
+        check_tensor(spec.name, tensor, feeds[tensor.name])
+
+
+def check_tensor(graph: str, tensor: TensorSpec, value: Value) -> None:
+    """One input. A value on a device came out of a graph, whose outputs its backend has checked."""
+    if isinstance(value, np.ndarray) and (value.shape != tensor.shape or value.dtype != tensor.dtype):
+        raise UsageError(
+            f"graph {graph}, input {tensor.name}: want {tensor.dtype} {list(tensor.shape)}, "
+            f"got {value.dtype} {list(value.shape)}"
+        )

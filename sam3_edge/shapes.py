@@ -1,0 +1,236 @@
+"""`shapes`: generated pictures with known answers, for training, calibration, demos and tests.
+
+A scene holds coloured, textured, overlapping shapes in clutter; a question is a phrase and/or exemplar boxes
+with the items that answer it. Everything follows from the random generator that is passed in.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+SHAPES = ("circle", "square", "triangle", "star", "cross")
+COLOURS = {
+    "red": (215, 40, 40),
+    "green": (45, 175, 65),
+    "blue": (50, 85, 225),
+    "yellow": (235, 215, 55),
+    "purple": (150, 60, 190),
+    "orange": (240, 135, 35),
+}
+TEXTURES = ("plain", "striped", "dotted")
+# Things that are never in a scene: the model must learn to say no to words it has not met.
+ABSENT = ("dog", "person", "yellow bus", "tree", "red car", "cup", "moon", "green leaf")
+WORDS = (
+    *SHAPES,
+    *COLOURS,
+    *TEXTURES,
+    "shape",
+    "visual",
+    *(f"{shape}s" for shape in SHAPES),
+    "crosses",
+    "shapes",
+)
+
+Mask = NDArray[np.bool_]
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One shape of a scene. `mask` [S, S] is what is visible of it; `box` is xyxy in pixels, of the mask."""
+
+    shape: str
+    colour: str
+    texture: str
+    mask: Mask
+    box: tuple[int, int, int, int]
+
+    @property
+    def words(self) -> frozenset[str]:
+        return frozenset((self.shape, self.colour, self.texture))
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture [S, S, 3] uint8 and its items, drawn in order."""
+
+    picture: NDArray[np.uint8]
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A phrase, exemplar boxes (xyxy pixels, positive?) and the indices of the items that answer it."""
+
+    phrase: str
+    boxes: tuple[tuple[tuple[int, int, int, int], bool], ...]
+    answer: tuple[int, ...]
+
+
+def outline(shape: str, radius: float, turn: float) -> Points:
+    """The corners [N, 2] of a shape around the origin."""
+    if shape == "cross":
+        arm, tip = 0.34 * radius, radius
+        corner = [(arm, arm), (arm, tip), (-arm, tip), (-arm, arm), (-tip, arm), (-tip, -arm)]
+        points = np.array(corner + [(-x, -y) for x, y in corner])
+        return points @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    count = {"circle": 48, "square": 4, "triangle": 3, "star": 10}[shape]
+    angle = np.arange(count) * 2 * np.pi / count + turn
+    length = np.where(np.arange(count) % 2, 0.42, 1.0) if shape == "star" else np.ones(count)
+    return radius * length[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+
+
+def coverage(points: Points, size: int) -> NDArray[np.float32]:
+    """How much of each pixel [size, size] a polygon covers, 0..1, from 2 x 2 samples."""
+    canvas = Image.new("L", (2 * size, 2 * size))
+    ImageDraw.Draw(canvas).polygon([(2 * x, 2 * y) for x, y in points], fill=255)
+    return np.asarray(canvas.reduce(2), np.float32) / 255
+
+
+def background(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
+    """A soft greyish ground [size, size, 3] with blotches and thin lines as clutter."""
+    tone = rng.uniform(50, 200) + rng.normal(0, 14, 3)
+    coarse = np.clip(tone + rng.normal(0, 22, (6, 6, 3)), 0, 255).astype(np.uint8)
+    canvas = Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(canvas)
+    for _ in range(int(rng.integers(0, 9))):
+        colour = tuple(int(c) for c in rng.integers(20, 235, 3))
+        x0, y0, x1, y1 = (float(v) for v in rng.uniform(0, size, 4))
+        if rng.random() < 0.5:
+            draw.line((x0, y0, x1, y1), fill=colour, width=int(rng.integers(1, 3)))
+        else:
+            reach = float(rng.uniform(1, 5))
+            draw.ellipse((x0 - reach, y0 - reach, x0 + reach, y0 + reach), fill=colour)
+    return np.array(canvas, np.float32)
+
+
+def paint(
+    rng: np.random.Generator, height: int, width: int, *, colour: str, texture: str
+) -> NDArray[np.float32]:
+    """The surface [height, width, 3] of one item: its colour, and a second tone in the pattern of its texture."""
+    base = np.array(COLOURS[colour], np.float32) + rng.normal(0, 10, 3).astype(np.float32)
+    if texture == "plain":
+        return np.broadcast_to(base, (height, width, 3))
+    other = base * 0.35 if rng.random() < 0.5 else base * 0.3 + 175
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    turn, period = rng.uniform(0, np.pi), rng.uniform(7, 11)
+    u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+    if texture == "striped":
+        second = (u / period) % 1 < 0.42
+    else:
+        second = ((u / period) % 1 - 0.5) ** 2 + ((v / period) % 1 - 0.5) ** 2 < 0.09
+    return np.where(second[..., None], other, base).astype(np.float32)
+
+
+def box_of(mask: Mask) -> tuple[int, int, int, int]:
+    """The tight box of a non-empty mask, xyxy with exclusive ends."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def draw_scene(rng: np.random.Generator, *, size: int = 224, most: int = 7) -> Scene:
+    """Draw 1 to `most` shapes on a cluttered ground of size x size pixels."""
+    canvas = background(rng, size)
+    placed: list[tuple[tuple[str, str, str], Mask, int]] = []
+    for _ in range(int(rng.integers(1, most + 1))):
+        look = (
+            str(rng.choice(SHAPES)),
+            str(rng.choice(list(COLOURS))),
+            str(rng.choice(TEXTURES, p=(0.5, 0.25, 0.25))),
+        )
+        if placed and rng.random() < 0.3:  # repeat a look: concepts have several instances
+            look = placed[int(rng.integers(len(placed)))][0]
+        for _ in range(8):
+            radius = rng.uniform(15, 40)
+            centre = rng.uniform(0.6 * radius, size - 0.6 * radius, 2)
+            alpha = coverage(outline(look[0], radius, rng.uniform(0, 2 * np.pi)) + centre, size)
+            mask = alpha > 0.5
+            # Nothing may be hidden beyond recognition: 55 % of each item stays visible.
+            if all((seen & ~mask).sum() > 0.55 * area for _, seen, area in placed):
+                break
+        else:
+            continue
+        x0, y0, x1, y1 = box_of(alpha > 0)
+        surface = paint(rng, y1 - y0, x1 - x0, colour=look[1], texture=look[2])
+        canvas[y0:y1, x0:x1] += (surface - canvas[y0:y1, x0:x1]) * alpha[y0:y1, x0:x1, None]
+        placed = [(other, seen & ~mask, area) for other, seen, area in placed]
+        placed.append((look, mask, int(mask.sum())))
+    grain = rng.standard_normal(canvas.shape, np.float32) * np.float32(rng.uniform(1, 6))
+    canvas = canvas * np.float32(rng.uniform(0.85, 1.1)) + grain
+    items = tuple(Item(*look, mask=mask, box=box_of(mask)) for look, mask, _ in placed)
+    return Scene(np.clip(canvas, 0, 255).astype(np.uint8), items)
+
+
+def spoken(rng: np.random.Generator, words: frozenset[str]) -> str:
+    """Attributes as a phrase, in the order texture, colour, noun; the noun is sometimes plural."""
+    texture = [word for word in TEXTURES if word in words]
+    colour = [word for word in COLOURS if word in words]
+    noun = next((word for word in SHAPES if word in words), "shape")
+    if rng.random() < 0.25:
+        noun += "es" if noun == "cross" else "s"
+    return " ".join((*texture, *colour, noun))
+
+
+def some_of(rng: np.random.Generator, words: frozenset[str]) -> frozenset[str]:
+    """A random part of an item's attributes; colour and shape are spoken of more often than texture."""
+    chance = {**dict.fromkeys(SHAPES, 0.7), **dict.fromkeys(COLOURS, 0.65), **dict.fromkeys(TEXTURES, 0.25)}
+    return frozenset(word for word in sorted(words) if rng.random() < chance[word])
+
+
+def answers(scene: Scene, words: frozenset[str]) -> tuple[int, ...]:
+    """The items that have all the attributes."""
+    return tuple(i for i, item in enumerate(scene.items) if words <= item.words)
+
+
+def ask_for(rng: np.random.Generator, scene: Scene) -> Question:
+    """A phrase that is true of at least one item."""
+    words = some_of(rng, scene.items[int(rng.integers(len(scene.items)))].words)
+    return Question(spoken(rng, words), (), answers(scene, words))
+
+
+def ask_in_vain(rng: np.random.Generator, scene: Scene) -> Question:
+    """A phrase that is true of none: an item with one attribute changed, or a thing never drawn."""
+    if rng.random() < 0.1:
+        return Question(str(rng.choice(ABSENT)), (), ())
+    for _ in range(20):
+        words = set(some_of(rng, scene.items[int(rng.integers(len(scene.items)))].words))
+        for family in rng.permutation(3):
+            group = (SHAPES, tuple(COLOURS), TEXTURES)[family]
+            if old := words & set(group):
+                words = words - old | {str(rng.choice(group))}
+                break
+        if words and not answers(scene, frozenset(words)):
+            return Question(spoken(rng, frozenset(words)), (), ())
+    return Question(str(rng.choice(ABSENT)), (), ())
+
+
+def look_of(scene: Scene, index: int) -> frozenset[str]:
+    """What an exemplar box stands for: the shape and the colour of the item in it."""
+    return frozenset((scene.items[index].shape, scene.items[index].colour))
+
+
+def ask_by_box(rng: np.random.Generator, scene: Scene) -> Question:
+    """A box around an item asks for everything of its shape and colour; a negative box takes such a look away."""
+    index = int(rng.integers(len(scene.items)))
+    wanted = set(answers(scene, look_of(scene, index)))
+    phrase, boxes = "visual", [(scene.items[index].box, True)]
+    if rng.random() < 0.4:  # a wider phrase, narrowed by a negative box
+        words = frozenset({scene.items[index].shape} if rng.random() < 0.5 else {scene.items[index].colour})
+        phrase, wanted = spoken(rng, words), set(answers(scene, words))
+        others = sorted(wanted - set(answers(scene, look_of(scene, index))))
+        if others:
+            unwanted = int(rng.choice(others))
+            wanted -= set(answers(scene, look_of(scene, unwanted)))
+            boxes = [(scene.items[unwanted].box, False)] + (boxes if rng.random() < 0.5 else [])
+    return Question(phrase, tuple(boxes), tuple(sorted(wanted)))
+
+
+def ask(rng: np.random.Generator, scene: Scene) -> Question:
+    """A random question: half of the phrases are in vain, a quarter of the questions carry boxes."""
+    if rng.random() < 0.25:
+        return ask_by_box(rng, scene)
+    return ask_for(rng, scene) if rng.random() < 0.55 else ask_in_vain(rng, scene)

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Asks the official model again and compares with the committed recording. Makes the environment if it is missing
+# or out of date.
+#
+#   run.sh [--write] [VENV]      --write replaces the recording; PYTHON names the interpreter (recorded with 3.11)
+set -eu
+
+write=
+if [ "${1:-}" = --write ]; then write=--write; shift; fi
+here=$(cd "$(dirname "$0")" && pwd)
+venv=${1:-${XDG_CACHE_HOME:-$HOME/.cache}/sam3-edge/oracle-venv}
+
+if ! cmp -s "$here/environment.txt" "$venv/environment.txt"; then
+    if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ]; then
+        echo "run.sh: $venv: exists and is not a virtual environment; name another folder" >&2
+        exit 2
+    fi
+    "${PYTHON:-python3}" -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet "$(grep '^torch==' "$here/environment.txt")"
+    "$venv/bin/pip" install --quiet -r "$here/environment.txt"
+    cp "$here/environment.txt" "$venv/" # last, so that a half-made environment is made again
+fi
+
+cd "$here/.."
+# One thread: sums in one order, and far faster on a busy machine.
+OMP_NUM_THREADS=1 exec "$venv/bin/python" -m oracles.official_image $write
