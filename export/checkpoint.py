@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
@@ -13,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import save as to_bytes
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from sam3_edge.bundle import file_sha256
 from sam3_edge.errors import CheckError, ResourceError, SourceError, UsageError
@@ -103,29 +103,27 @@ def save(model: Sam3, path: Path, *, half: bool = False, licence: str = "Apache-
         name: value.detach().cpu().to(dtype).contiguous() for name, value in model.state_dict().items()
     }
     metadata = {CONFIG: json.dumps(model.config.to_json(), sort_keys=True), LICENCE: licence}
-    write(path, with_sorted_header(to_bytes(tensors, metadata)))
-
-
-def with_sorted_header(data: bytes) -> bytes:
-    """safetensors writes its metadata in hash order, which is another one in each process: sort it."""
-    size = int.from_bytes(data[:8], "little")
-    header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + data[8 + size :]
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file, or leave things as they were."""
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(data)
+        save_file(tensors, part, metadata)
+        sort_header(part)
         os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise (ResourceError if full else UsageError)(
-            f"{path}: cannot be written: {error.strerror}"
+    except (SafetensorError, OSError) as error:
+        raise (ResourceError if path.parent.is_dir() else UsageError)(
+            f"{path}: cannot be written: {error}; free some space or write elsewhere"
         ) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def sort_header(path: Path) -> None:
+    """safetensors writes its metadata in hash order, another one in each process: sort it, in place."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.dumps(json.loads(file.read(size)), sort_keys=True, separators=(",", ":")).encode()
+        assert len(header) <= size, "the same entries in another order are not longer"
+        file.seek(8)
+        file.write(header.ljust(size))
 
 
 def refuse_sam_3_1(name: str, origin: str) -> None:

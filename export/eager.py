@@ -1,4 +1,4 @@
-"""The PyTorch model as a session: the reference that every lowered graph is compared to, on the same host code."""
+"""The PyTorch model as a session: the reference for every lowered graph, behind the same host code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pictures and questions on which an export is proved: generated, so they come with every installation."""
+"""The pictures and questions on which an export is proved: generated, so every installation has them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def questions(scene: Scene) -> list[Concept]:
     """Phrases that are there, one that is not, a box alone, and a phrase with a box."""
     first, last = scene.items[0], scene.items[-1]
     missing = next(c for c in ("purple cross", "orange star", "red triangle") if not said(scene, c))
-    box = Box(*map(float, first.box))
+    box = Box.of(first.box)
     return [
         Concept(f"{first.colour} {first.shape}"),
         Concept(last.shape),
         Concept(missing),
         Concept(boxes=(box,)),
-        Concept("shape", (Box(*map(float, last.box), positive=False), box)),
+        Concept("shape", (Box.of(last.box, positive=False), box)),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Graph `exemplar`: boxes drawn on a picture to prompt tokens, with the CLS token that every prompt carries."""
+"""Graph `exemplar`: boxes drawn on a picture to prompt tokens, and the CLS token of every prompt."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -14,9 +16,7 @@ class Level(nn.Module):
     def __init__(self, trunk_dim: int, dim: int, upsamplings: int) -> None:
         super().__init__()
         widths = [trunk_dim >> i for i in range(upsamplings + 1)]
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(a, b, 2, 2) for a, b in zip(widths, widths[1:], strict=False)
-        )
+        self.up = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, 2) for a, b in pairwise(widths))
         self.project: nn.Module = nn.Conv2d(widths[-1], dim, 1)
         self.smooth = nn.Conv2d(dim, dim, 3, padding=1)
 

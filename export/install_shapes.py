@@ -1,4 +1,4 @@
-"""Make the built-in model of trained weights: `python -m sam3_edge.export.install_shapes runs/shapes/model.safetensors`."""
+"""Make the built-in model of trained weights: `python -m sam3_edge.export.install_shapes WEIGHTS`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The primitives of every graph. A target that wants another layout or another spelling of attention changes them here."""
+"""The primitives of every graph: a target's own layout or spelling of attention is a change in this file."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +14,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor |
     """Scaled dot-product attention over `heads` heads.
 
     query [B, Q, D], key and value [B, K, D] -> [B, Q, D]. `bias` is added to the logits and broadcasts to
-    [B, heads, Q, K]; it is always a float, never a boolean mask, because every target adds and not all select.
+    [B, heads, Q, K]; it is a float, never a boolean mask: every target adds, not all select.
     """
-    split = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value)]
-    return F.scaled_dot_product_attention(*split, attn_mask=bias).transpose(1, 2).flatten(2)
+    q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
@@ -42,7 +43,7 @@ def rotary_angles(side: int, head_dim: int, scale: float, theta: float = 10000.0
 
 
 def sine_position(x: Tensor, width: int) -> Tensor:
-    """Sine encoding of positions x in [0, 1]: [...] -> [..., width], sines and cosines interleaved (DETR, T = 10000)."""
+    """DETR's encoding (T = 10000) of x in [0, 1]: [...] -> [..., width], sines and cosines interleaved."""
     frequencies = 10000.0 ** (-2 * torch.arange(width // 2, device=x.device) / width)
     angles = x[..., None] * (2 * math.pi) * frequencies
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(-2)
@@ -96,7 +97,7 @@ class MLP(nn.Module):
 
     def __init__(self, *widths: int, gelu: bool = False) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.activation = nn.GELU() if gelu else nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -108,7 +109,7 @@ class MLP(nn.Module):
 class FusionLayer(nn.Module):
     """Pre-norm self-attention, cross-attention, MLP: the layer of the exemplar and of the detector's encoder.
 
-    `position` is added to the queries and keys of self-attention, `other_position` to the keys of cross-attention.
+    `position` goes to queries and keys of self-attention, `other_position` to the keys of cross-attention.
     """
 
     def __init__(self, dim: int, heads: int, mlp: int) -> None:

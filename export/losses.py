@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from .detector import to_corners
+
+HELPERS = 3  # queries beside the matched one that learn an item's shape
 
 
 @dataclass(frozen=True)
@@ -61,39 +62,69 @@ def concept_loss(semantic: Tensor, truths: list[Truth]) -> Tensor:
     return 4 * bce + (dice(semantic[:, 0], target) * has).sum() / has.sum().clamp(min=1)
 
 
+@dataclass(frozen=True)
+class Match:
+    """Queries paired with items: row k says that `query[k]` of question `sample[k]` stands for `item[k]`."""
+
+    sample: list[int]
+    query: list[int]
+    item: list[int]
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+
 @torch.no_grad()
-def match(boxes: Tensor, logits: Tensor, truth: Truth) -> tuple[list[int], list[int]]:
-    """Pair queries with items at the least cost (Carion et al. 2020): query indices, item indices."""
-    near = torch.cdist(boxes, truth.boxes, p=1)
-    alike = overlap(to_corners(boxes)[:, None], to_corners(truth.boxes)[None])
-    queries, items = linear_sum_assignment((5 * near - 2 * alike - 2 * logits.sigmoid()[:, None]).numpy())
-    return np.asarray(queries).tolist(), np.asarray(items).tolist()
+def match(boxes: Tensor, logits: Tensor, truths: list[Truth]) -> tuple[Match, Match]:
+    """Pairs at the least cost (Carion et al. 2020), and up to `HELPERS` more queries near each item."""
+    pairs, helpers = Match([], [], []), Match([], [], [])
+    for n, truth in enumerate(truths):
+        if not len(truth.boxes):
+            continue
+        far = torch.cdist(boxes[n], truth.boxes, p=1)
+        alike = overlap(to_corners(boxes[n])[:, None], to_corners(truth.boxes)[None])
+        cost = 5 * far - 2 * alike - 2 * logits[n].sigmoid()[:, None]
+        best = [(int(q), int(i)) for q, i in zip(*linear_sum_assignment(cost.numpy()), strict=True)]
+        taken, nearest = {q for q, _ in best}, cost.argmin(1)
+        near = cost.topk(HELPERS + 1, dim=0, largest=False).indices.T.tolist()
+        more = [(q, i) for i, row in enumerate(near) for q in row if q not in taken and nearest[q] == i]
+        for found, rows in ((pairs, best), (helpers, more)):
+            found.sample.extend([n] * len(rows))
+            found.query.extend(q for q, _ in rows)
+            found.item.extend(i for _, i in rows)
+    return pairs, helpers
+
+
+def shape_loss(boxes: Tensor, masks: Tensor | None, truths: list[Truth], rows: Match) -> Tensor:
+    """Boxes, and masks if there are any, of the paired queries: a sum over the pairs."""
+    wanted = torch.stack([truths[n].boxes[i] for n, i in zip(rows.sample, rows.item, strict=True)])
+    found = boxes[rows.sample, rows.query]
+    alike = overlap(to_corners(found), to_corners(wanted))
+    loss = 5 * (found - wanted).abs().sum() + 2 * (1 - alike).sum()
+    if masks is not None:
+        true = torch.stack([truths[n].masks[i] for n, i in zip(rows.sample, rows.item, strict=True)])
+        true, drawn = shrink(true, masks.shape[-1]), masks[rows.sample, rows.query]
+        loss = loss + (20 * focal(drawn, true).mean((1, 2)) + 2 * dice(drawn, true)).sum()
+    return loss
 
 
 def layer_loss(boxes: Tensor, logits: Tensor, masks: Tensor | None, truths: list[Truth]) -> Tensor:
     """One decoder layer: boxes [N, Q, 4], logits [N, Q] and, for the last layer, mask logits [N, Q, s, s]."""
-    rows: list[tuple[int, int, int]] = []
-    for n, truth in enumerate(truths):
-        if len(truth.boxes):
-            rows += [(n, q, i) for q, i in zip(*match(boxes[n], logits[n], truth), strict=True)]
-    present = logits.new_tensor([float(len(t.boxes) > 0) for t in truths])
-    target = torch.zeros_like(logits)
-    if not rows:
+    pairs, helpers = match(boxes, logits, truths)
+    if not pairs:
         return logits.sum() * 0
-    sample, query, _ = (torch.tensor(column) for column in zip(*rows, strict=True))
-    wanted = torch.stack([truths[n].boxes[i] for n, _, i in rows])
-    found = boxes[sample, query]
-    alike = overlap(to_corners(found), to_corners(wanted))
+    loss = shape_loss(boxes, masks, truths, pairs) / len(pairs)
+    if helpers:
+        # Neighbours learn the same shape but not the score: four times the signal for boxes, no duplicates.
+        loss = loss + shape_loss(boxes, masks, truths, helpers) / len(helpers)
+    target = torch.zeros_like(logits)
+    wanted = torch.stack([truths[n].boxes[i] for n, i in zip(pairs.sample, pairs.item, strict=True)])
+    found = boxes[pairs.sample, pairs.query].detach()
     # Scores learn to be the quality of the box, so that of two queries on one item the better one wins.
-    target[sample, query] = alike.detach().clamp(min=0.1)
-    loss = (5 * (found - wanted).abs().sum() + 2 * (1 - alike).sum()) / len(rows)
+    target[pairs.sample, pairs.query] = overlap(to_corners(found), to_corners(wanted)).clamp(min=0.1)
     # Where the concept is absent presence alone says so; scores are not trained there.
-    loss = loss + 4 * (focal(logits, target) * present[:, None]).sum() / len(rows)
-    if masks is not None:
-        true = shrink(torch.stack([truths[n].masks[i] for n, _, i in rows]), masks.shape[-1])
-        drawn = masks[sample, query]
-        loss = loss + (20 * focal(drawn, true).mean((1, 2)) + 2 * dice(drawn, true)).sum() / len(rows)
-    return loss
+    present = logits.new_tensor([[float(len(truth.boxes) > 0)] for truth in truths])
+    return loss + 4 * (focal(logits, target) * present).sum() / len(pairs)
 
 
 def detection_loss(layers: list[tuple[Tensor, Tensor, Tensor]], masks: Tensor, truths: list[Truth]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Learn the byte-pair merges of a small vocabulary, in the file format of CLIP: each word becomes one token."""
+"""Learn the byte-pair merges of a small vocabulary, as a CLIP merges file: each word becomes one token."""
 
 from __future__ import annotations
 

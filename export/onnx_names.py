@@ -15,7 +15,7 @@ SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def scope_of(node: ir.Node) -> str | None:
-    """The module a node comes from, `` for the root; None when the exporter left no trace (its own rewrites)."""
+    """The module a node comes from, `` for the root; None for what the exporter itself rewrote."""
     scopes = node.metadata_props.get(SCOPES)
     return None if scopes is None else str(ast.literal_eval(scopes)[:-1][-1])
 
@@ -32,7 +32,7 @@ def name_nodes(model: ir.Model) -> None:
         scope = scope if known is None else known  # a rewritten node stands where its neighbour stands
         stem = f"{scope}/{node.op_type}".lstrip("/")
         node.name = unique(seen, stem)
-        for i, value in enumerate(node.inputs):
+        for value in node.inputs:
             if value is not None and value.is_initializer() and id(value) not in fixed:
                 fixed.add(id(value))
                 value.name = unique(seen, f"{scope}/constant".lstrip("/"))

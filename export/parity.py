@@ -28,7 +28,8 @@ class Gate:
     min_iou: float
 
 
-# fp16 feature errors do not tell what they do to masks, so there the masks decide; 2e-2 only stops broken graphs.
+# What fp16 does to features does not tell what it does to masks: there the masks decide, 2e-2 only stops
+# broken graphs.
 GATES = {"fp32": Gate(1e-4, 0.99, 0.99), "fp16": Gate(2e-2, 0.995, 0.98)}
 PIXELS = 4  # a mask of few pixels may miss the IoU by a border: this many may differ all the same
 

@@ -213,7 +213,7 @@ def write_licence(folder: Path, found: checkpoints.Checkpoint) -> None:
     """The licence of the weights travels with them."""
     if found.licence != "SAM":
         return
-    if getattr(found, 'licence_file', None) is not None:
+    if getattr(found, "licence_file", None) is not None:
         shutil.copyfile(found.licence_file, folder / "LICENSE-SAM")
     else:
         (folder / "LICENSE-SAM").write_text(SAM_NOTICE, encoding="ascii")

@@ -15,7 +15,7 @@ from sam3_edge.spec import GraphSpec
 
 from .onnx_names import name_nodes, strip
 
-# 18 splits GELU into its pieces and 23 emits an Attention operator that ONNX Runtime 1.32 rejects with a bias.
+# 18 splits GELU into its pieces; 23 emits an Attention operator that ONNX Runtime 1.32 rejects with a bias.
 OPSET = 20
 MODEL, DATA = "model.onnx", "model.onnx.data"
 TOOLS = ("onnx", "onnxscript", "torch")

@@ -33,7 +33,8 @@ def compress(path: Path, config: Config | None = None) -> None:
     config = config or Config()
     model = ir.load(path)
     for value in list(model.graph.initializers.values()):
-        if value.dtype == ir.DataType.FLOAT and value.const_value.size >= config.least:
+        tensor = value.const_value
+        if tensor is not None and value.dtype == ir.DataType.FLOAT and tensor.size >= config.least:
             halve(model.graph, value)
     data = path.with_name(path.name + ".data")
     ir.external_data.load_to_model(model)  # the new data file takes the old one's name

@@ -35,7 +35,7 @@ class Agreement:
 
 
 def overlaps(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """IoU of every mask of a [N, H, W] with every mask of b [M, H, W]: [N, M]. Two empty masks are the same."""
+    """IoU of every mask of a [N, H, W] with every mask of b [M, H, W]: [N, M]; 1 for two empty masks."""
     if not len(a) or not len(b):
         return np.zeros((len(a), len(b)))
     flat_a, flat_b = (m.reshape(len(m), -1).astype(np.float32) for m in (a, b))

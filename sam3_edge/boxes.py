@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,12 @@ class Box:
     def edges(self) -> tuple[float, float, float, float]:
         """Left, top, right, bottom, in pixels."""
         return self.x0, self.y0, self.x1, self.y1
+
+    @classmethod
+    def of(cls, edges: Sequence[float], *, positive: bool = True) -> Box:
+        """From left, top, right, bottom in one sequence."""
+        x0, y0, x1, y1 = (float(edge) for edge in edges)
+        return cls(x0, y0, x1, y1, positive)
 
     @classmethod
     def parse(cls, text: str) -> Box:

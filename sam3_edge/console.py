@@ -71,9 +71,8 @@ def show_bundle(bundle: Bundle) -> None:
         click.echo(f"{name:8} {facts[name]}")
     source = facts["source"]
     click.echo(f"{'source':8} {source['name']} {source['revision'] or ''} sha256 {source['sha256']}")
-    click.echo(
-        f"{'size':8} {facts['bytes'] / 1e6:.1f} MB in {facts['files']} files, {facts['config']['image_size']} px"
-    )
+    side = facts["config"]["image_size"]
+    click.echo(f"{'size':8} {facts['bytes'] / 1e6:.1f} MB in {facts['files']} files, {side} px")
     errors = facts["report"].get("relative_error", {})
     rows = [
         (name, f"{graph['bytes'] / 1e6:.2f}", f"{errors[name]:.1e}" if name in errors else "not measured")

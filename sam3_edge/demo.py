@@ -40,7 +40,7 @@ class Answer:
 
 def concept_of(question: Question) -> Concept:
     """A generated question as a concept; `visual` is the phrase of boxes alone."""
-    boxes = tuple(Box(*map(float, box), positive=positive) for box, positive in question.boxes)
+    boxes = tuple(Box.of(box, positive=positive) for box, positive in question.boxes)
     return Concept(None if question.phrase == "visual" else question.phrase, boxes)
 
 
@@ -67,7 +67,7 @@ def ask_all(segmenter: Segmenter) -> list[Answer]:
 
 
 def tile(answer: Answer) -> Image.Image:
-    """One answer: the picture with masks, the exemplar boxes (white: like this, black: not this), a caption."""
+    """One answer: the picture with masks, the example boxes (white: like this, black: unlike), a caption."""
     image = draw(answer.picture, [answer.found])
     factor = image.width / answer.picture.shape[1]
     pen = ImageDraw.Draw(image)

@@ -60,8 +60,8 @@ def check(got: Agreement) -> None:
     off = got.min_iou is not None and got.min_iou < LEAST_IOU and got.pixels > PIXELS
     if not got.objects or wrong or off:
         raise CheckError(
-            f"golden answers: of {got.objects} objects {got.missing} are missing, {got.extra} extra, the worst "
-            f"mask IoU is {got.min_iou}: this backend computes wrongly here; update it, or report this"
+            f"golden answers: of {got.objects} objects {got.missing} are missing, {got.extra} extra, the "
+            f"worst mask IoU is {got.min_iou}: this backend computes wrongly here; update it, or report this"
         )
 
 

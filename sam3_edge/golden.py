@@ -1,4 +1,4 @@
-"""Golden answers: small pictures with what the PyTorch model said of them, to replay a bundle on any device."""
+"""Golden answers: small pictures and what the PyTorch model said of them, to replay on any device."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def answer_from_json(row: dict[str, Any]) -> Segmentation:
     packed = [{"size": row["size"], "counts": counts.encode()} for counts in row["masks"]]
     masks = rle.decode(packed).transpose(2, 0, 1) if packed else np.zeros((0, height, width))
     return Segmentation(
-        concept=Concept(row["phrase"], tuple(Box(*edges, positive=good) for *edges, good in row["boxes"])),
+        concept=Concept(row["phrase"], tuple(Box.of(edges, positive=good) for *edges, good in row["boxes"])),
         masks=masks.astype(bool),
         boxes=np.array(row["found"], np.float32).reshape(-1, 4),
         scores=np.array(row["scores"], np.float32),

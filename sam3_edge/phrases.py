@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,14 @@ class Phrases:
                 self.cache.popitem(last=False)
         self.cache.move_to_end(name)
         return self.cache[name]
+
+    def truncated(self, phrases: Iterable[str]) -> Iterator[str]:
+        """For each phrase that is longer than the text encoder reads, what will be ignored of it."""
+        for phrase in phrases:
+            if self.tokenizer is None or clean(phrase) in self.names:
+                continue
+            if (tokens := self.tokenizer.count(phrase)) > self.length:
+                yield f"phrase {phrase[:40]!r}... has {tokens} tokens, only the first {self.length} count"
 
     def encode(self, phrase: str) -> Prompt:
         """Run the text graph."""

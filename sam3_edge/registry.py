@@ -31,7 +31,7 @@ def load(kind: str, name: str) -> ModuleType:
 
 
 def load_module(folder: str, name: str) -> ModuleType:
-    """Import a module of a spoke. Raises `BackendError`, with the remedy, if a dependency is not installed."""
+    """Import a module of a spoke. Raises `BackendError`, with the remedy, if a dependency is missing."""
     try:
         return importlib.import_module(f"sam3_edge.{folder}.{name}")
     except ModuleNotFoundError as error:

@@ -97,7 +97,7 @@ def run_pictures(
     overwrite: bool = False,
     advance: Callable[[int], object] = lambda count: None,
 ) -> list[Outcome]:
-    """Segment every picture. One that cannot be read is reported and the rest go on; results are written last.
+    """Segment every picture. One that cannot be read is reported and the rest go on.
 
     Raises `UsageError` before any work if an output exists and `overwrite` is not set.
     """

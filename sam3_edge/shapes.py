@@ -77,18 +77,20 @@ def outline(shape: str, radius: float, turn: float) -> Points:
         arm, tip = 0.34 * radius, radius
         corner = [(arm, arm), (arm, tip), (-arm, tip), (-arm, arm), (-tip, arm), (-tip, -arm)]
         points = np.array(corner + [(-x, -y) for x, y in corner])
-        return points @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        turned: Points = points @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+        return turned
     count = {"circle": 48, "square": 4, "triangle": 3, "star": 10}[shape]
     angle = np.arange(count) * 2 * np.pi / count + turn
     length = np.where(np.arange(count) % 2, 0.42, 1.0) if shape == "star" else np.ones(count)
-    return radius * length[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    corners: Points = radius * length[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return corners
 
 
 def coverage(points: Points, size: int) -> NDArray[np.float32]:
     """How much of each pixel [size, size] a polygon covers, 0..1, from 2 x 2 samples."""
     canvas = Image.new("L", (2 * size, 2 * size))
     ImageDraw.Draw(canvas).polygon([(2 * x, 2 * y) for x, y in points], fill=255)
-    return np.asarray(canvas.reduce(2), np.float32) / 255
+    return np.asarray(canvas.reduce(2), np.float32) / np.float32(255)
 
 
 def background(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
@@ -111,7 +113,7 @@ def background(rng: np.random.Generator, size: int) -> NDArray[np.float32]:
 def paint(
     rng: np.random.Generator, height: int, width: int, *, colour: str, texture: str
 ) -> NDArray[np.float32]:
-    """The surface [height, width, 3] of one item: its colour, and a second tone in the pattern of its texture."""
+    """The surface [height, width, 3] of one item: its colour, and a second tone in its texture's pattern."""
     base = np.array(COLOURS[colour], np.float32) + rng.normal(0, 10, 3).astype(np.float32)
     if texture == "plain":
         return np.broadcast_to(base, (height, width, 3))
@@ -214,7 +216,7 @@ def look_of(scene: Scene, index: int) -> frozenset[str]:
 
 
 def ask_by_box(rng: np.random.Generator, scene: Scene) -> Question:
-    """A box around an item asks for everything of its shape and colour; a negative box takes such a look away."""
+    """A box around an item asks for all of its shape and colour; a negative box takes such a look away."""
     index = int(rng.integers(len(scene.items)))
     wanted = set(answers(scene, look_of(scene, index)))
     phrase, boxes = "visual", [(scene.items[index].box, True)]

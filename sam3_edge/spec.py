@@ -1,4 +1,4 @@
-"""What goes in and out of each graph, computed from one `ModelConfig`. The one place where shapes are written down."""
+"""What goes in and out of each graph, from one `ModelConfig`: the only place where shapes are written."""
 
 from __future__ import annotations
 
@@ -50,18 +50,20 @@ class ModelConfig:
     max_boxes: int = 8
 
     def __post_init__(self) -> None:
+        sizes = {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), int)}
+        if low := [name for name, value in sizes.items() if value < 1]:
+            raise UsageError(f"model config: {low[0]} is {sizes[low[0]]}, want at least 1")
         step = self.patch_size * self.window
         if self.image_size < step or self.image_size % step:
             # A grid that windows do not fill is padded inside the attention: 504 px costs what 672 px costs.
             raise UsageError(
-                f"image size {self.image_size}: want a multiple of {step} (patch {self.patch_size} x window {self.window})"
+                f"image size {self.image_size}: want a multiple of {step}, "
+                f"patch {self.patch_size} x window {self.window}"
             )
         if not 1 <= self.mask_queries <= self.queries:
             raise UsageError(
                 f"mask queries {self.mask_queries}: want 1 to {self.queries}, the number of queries"
             )
-        if self.max_boxes < 1:
-            raise UsageError(f"max boxes {self.max_boxes}: want at least 1")
 
     @property
     def grid(self) -> int:
@@ -96,7 +98,8 @@ class ModelConfig:
                 raise CheckError(
                     f"model config: {name} is {json.dumps(value)}, want the kind of {known[name]!r}"
                 )
-        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        plain: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
+        return cls(**plain)
 
 
 @dataclass(frozen=True)

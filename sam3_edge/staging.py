@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from sam3_edge.manifest import MANIFEST, SEAL, FileRecord, Manifest, parse_manif
 
 # A file over the disk's (FAT: 4 GB) or the user's limit is as little the program's fault as a full disk.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# What numpy's `tofile` says then, without a number: ONNX weights and concept packs are written by it.
+CUT_SHORT = re.compile(r"\d+ requested and \d+ written|problem writing element")
 
 
 @contextmanager
@@ -121,12 +124,14 @@ def _unwritable(place: Path) -> Iterator[None]:
 
 
 def _full(error: BaseException, place: Path, folder: Path) -> EdgeError | None:
-    if not isinstance(error, OSError) or error.errno not in FULL:
+    if not isinstance(error, OSError):
+        return None
+    if error.errno not in FULL and not CUT_SHORT.match(str(error)):
         return None
     disk = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(disk).free
     return ResourceError(
-        f"{place}: {error.strerror} ({free} bytes free), nothing was kept: free some space or pass another -o"
+        f"{place}: {error.strerror or 'cannot write any more'} ({free} bytes free), nothing was kept: free some space or pass another -o"
     )
 
 

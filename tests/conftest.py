@@ -1,4 +1,4 @@
-"""Lets `transformers`' SAM 3, the oracle of single modules, import and run beside a CPU build of torch."""
+"""Bundles that tests share; and what lets `transformers`' SAM 3, the oracle of single modules, import and run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import pytest
 import torch
+from tiny_export import PHRASES, make_bundle, make_checkpoint
 from torch import Tensor
 
 # What torchvision's own import looks up; the rest it only calls.
@@ -85,3 +87,22 @@ def sample(feature: Tensor, y: float, x: float) -> Tensor:
 
 
 prepare_torchvision()
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder in our own layout."""
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
+    """Its bundle, fp32 with the text encoder. To be read only: an export takes many seconds."""
+    return make_bundle(tmp_path_factory.mktemp("exported") / "bundle", tiny_checkpoint)
+
+
+@pytest.fixture(scope="session")
+def exported_half(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
+    """Its bundle in fp16 that knows `PHRASES` only. To be read only."""
+    place = tmp_path_factory.mktemp("exported") / "half"
+    return make_bundle(place, tiny_checkpoint, scheme="fp16", text=False, phrases=PHRASES)

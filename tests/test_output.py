@@ -93,6 +93,11 @@ def test_polygons_of_noise(density: float) -> None:
             assert np.array_equal(rle.decode(encoded).astype(bool), mask)
 
 
+def test_pixels_that_touch_by_a_corner_are_apart() -> None:
+    assert len(polygons(MASKS["two pixels by a corner"])) == 2
+    assert len(polygons(MASKS["chessboard"])) == 15
+
+
 def test_holes_run_the_other_way() -> None:
     outer, hole = sorted(rings(MASKS["ring"]), key=doubled_area, reverse=True)
     assert doubled_area(outer) > 0 > doubled_area(hole)

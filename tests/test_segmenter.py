@@ -100,14 +100,14 @@ def test_an_embedding_can_be_asked_again() -> None:
 
 def test_what_the_exemplar_graph_is_fed() -> None:
     segmenter, session = scripted()
-    segmenter.segment(PICTURE, Concept("a", (Box(8, 4, 40, 20, positive=False),)))
+    segmenter.segment(PICTURE, Concept("a", (Box(8, 8, 40, 24, positive=False),)))
     (fed,) = session.ran("exemplar")
-    assert fed["boxes"][0, 0].tolist() == pytest.approx([0.3, 0.3, 0.4, 0.4])
+    assert fed["boxes"][0, 0].tolist() == pytest.approx([0.3, 0.4, 0.4, 0.4])
     assert fed["labels"].tolist() == [[0, 0]]
     assert fed["exemplar_bias"].ravel().tolist() == [0, MASKED, 0]  # the box, no box, CLS
-    # The mean over the box, weighed by where its samples lie: its middle is at 0.3 of the grid of 4.
+    # The mean over the box, weighed by where its samples lie: its middle is at x 0.3, y 0.4 of the grid of 4.
     middle = np.arange(4) + 0.0
-    assert fed["pool_y"][0, 0].mean(0) @ middle == pytest.approx(0.3 * 4, abs=1e-5)
+    assert fed["pool_y"][0, 0].mean(0) @ middle == pytest.approx(0.4 * 4, abs=1e-5)
     assert fed["pool_x"][0, 0].mean(0) @ middle == pytest.approx(0.3 * 4, abs=1e-5)
     segmenter.segment(PICTURE, Concept(boxes=(Box(0, 0, 9, 9), Box(0, 0, 9, 9, positive=False))))
     assert session.ran("exemplar")[1]["labels"].tolist() == [[1, 0]]

@@ -121,3 +121,9 @@ def saved(model: Any, folder: Path) -> Path:
     """The model as `save_pretrained` writes it."""
     model.save_pretrained(folder)
     return folder
+
+
+def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    """Whether two models have the same names and weights, bit for bit."""
+    one, other = a.state_dict(), b.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

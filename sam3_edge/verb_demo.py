@@ -1,0 +1,46 @@
+"""Verb `demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sam3_edge.options import FOLDER
+from sam3_edge.verb_export import export_job, show_export
+
+
+@click.command("demo")
+@click.option(
+    "--run-only", is_flag=True, help="Do not export: use the bundle that is installed. Needs no torch."
+)
+@click.option("-o", "--output", type=FOLDER, default=Path("demo"), show_default=True)
+def command(run_only: bool, output: Path) -> None:
+    """Export the built-in model, prove it, and let it find shapes by phrase and by example."""
+    from sam3_edge import console, load
+    from sam3_edge.builtin import builtin_bundle
+    from sam3_edge.demo import ask_all, contact_sheet
+    from sam3_edge.overlay import png
+    from sam3_edge.writing import write_file
+
+    bundle = builtin_bundle()
+    if not run_only:
+        show_export(export_job(output / "shapes-onnx", target="onnx", overwrite=True))
+        bundle = output / "shapes-onnx"
+    with load(bundle) as segmenter:
+        answers = ask_all(segmenter)
+    rows = [
+        (a.caption, f"{a.found.presence:.2f}", " ".join(f"{s:.2f}" for s in a.found.scores)) for a in answers
+    ]
+    console.table(
+        "Asked of three generated pictures", ("question: right of wanted", "presence", "scores"), rows
+    )
+    sheet = write_file(output / "contact_sheet.png", png(contact_sheet(answers)), overwrite=True)
+    console.note("Next:")
+    name = "" if run_only else f" --bundle {bundle}"
+    console.note(f"  sam3-edge run {sheet} --prompt 'red circle' --prompt star -o {output / 'results'}{name}")
+    console.note("  sam3-edge doctor --selftest")
+    console.note(
+        "  sam3-edge export --checkpoint facebook/sam3 --target onnx   # needs access, see the README"
+    )
+    click.echo(sheet)

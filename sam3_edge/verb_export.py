@@ -1,0 +1,94 @@
+"""Verb `export`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from sam3_edge import registry
+from sam3_edge.options import COUNT, FOLDER, Named, as_json, overwrite
+
+
+@click.command("export")
+@click.option("--checkpoint", help="Hub id, folder, .safetensors or sam3.pt. Default: the built-in model.")
+@click.option("--official", is_flag=True, help="The checkpoint is Meta's sam3.pt, a pickle.")
+@click.option("--revision", help="Branch, tag or commit of a hub id.")
+@click.option("--tokenizer", type=FOLDER, help="The tokenizer's merges.txt, if not with the checkpoint.")
+@click.option("--target", "--format", required=True, type=Named(registry.names("target")))
+@click.option(
+    "--scheme", type=click.Choice(["fp32", *registry.names("scheme")]), default="fp32", show_default=True
+)
+@click.option(
+    "--image-size", type=COUNT, help="Pixels; a multiple of patch x window. Default: the checkpoint's."
+)
+@click.option("--max-boxes", type=COUNT, help="Exemplar boxes one concept may have. Default: 8.")
+@click.option("--concepts", type=FOLDER, help="A text file, a phrase per line, to store precomputed.")
+@click.option("--no-text", is_flag=True, help="Leave the text encoder out; only --concepts can be asked.")
+@click.option("-o", "--output", type=FOLDER, help="Default: NAME[-rSIZE]-SCHEME-TARGET.")
+@overwrite
+@click.option("--dry-run", is_flag=True, help="Print what would be exported and stop.")
+@click.option("--threads", type=COUNT, help="Processor threads for the comparison.")
+@as_json
+def command(
+    json_: bool, dry_run: bool, output: Path | None, concepts: Path | None, no_text: bool, **options: Any
+) -> None:
+    """Turn a SAM 3 checkpoint into a bundle that has been measured against it."""
+    from sam3_edge import console
+    from sam3_edge.phrases import read_phrases
+
+    if options["checkpoint"] is None:
+        console.note(
+            "No --checkpoint: exporting the built-in model `shapes`, which knows coloured shapes only."
+        )
+        console.note("For SAM 3: request access on huggingface.co/facebook/sam3, `hf auth login`, then")
+        console.note("  sam3-edge export --checkpoint facebook/sam3 --target onnx")
+    phrases = read_phrases(concepts) if concepts else ()
+    job = export_job(output, text=not no_text, phrases=phrases, **options)
+    if dry_run:
+        console.emit(registry.load_module("export", "pipeline").plan(job))
+        return
+    report = show_export(job)
+    if json_:
+        console.emit(report)
+    else:
+        click.echo(report["path"])
+
+
+def export_job(output: Path | None, **options: Any) -> Any:
+    """The export pipeline's job; without an output it names its own."""
+    pipeline = registry.load_module("export", "pipeline")
+    return pipeline.Job(output=output, **options)
+
+
+def show_export(job: Any) -> dict[str, Any]:
+    """Export, and print the receipt."""
+    from sam3_edge import console
+
+    start = time.perf_counter()
+    pipeline = registry.load_module("export", "pipeline")
+    with console.status("export") as say:
+        bundle, parity = pipeline.export(job, say)
+    rows = [(f"{o.graph}.{o.output}", f"{o.relative:.1e}", f"{o.largest:.1e}") for o in parity.outputs]
+    limit = f"{parity.gate.relative:.0e}"
+    console.table(
+        f"Against PyTorch (relative error at most {limit})", ("output", "relative", "largest"), rows
+    )
+    answers, inspected = parity.answers, bundle.to_json()
+    if answers.objects:
+        found = f"{answers.objects} objects, {answers.missing} missing, {answers.extra} extra"
+        console.note(
+            f"whole answers: {found}, mean mask IoU {answers.mean_iou:.4f}, worst {answers.min_iou:.4f}"
+        )
+    else:
+        console.note(
+            "whole answers: the model finds nothing on the example pictures; only tensors were compared"
+        )
+    seconds = time.perf_counter() - start
+    console.note(
+        f"saved {bundle.path} ({inspected['bytes'] / 1e6:.1f} MB, {seconds:.0f} s), hash {bundle.hash}"
+    )
+    report: dict[str, Any] = inspected | {"parity": parity.to_json()}
+    return report

@@ -1,0 +1,43 @@
+"""Verb `verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sam3_edge.errors import CheckError
+from sam3_edge.options import FOLDER, as_json
+
+
+@click.command("verify")
+@click.argument("bundle", type=FOLDER)
+@click.option("--expect", metavar="HEX", help="The bundle's hash as you got it by another way.")
+@click.option("--replay", is_flag=True, help="Also ask the golden questions on this machine's backend.")
+@as_json
+def command(bundle: Path, expect: str | None, replay: bool, json_: bool) -> None:
+    """Hash every file of BUNDLE; with --expect answer tampering, without it accidents."""
+    from sam3_edge import bundle as bundles
+    from sam3_edge import console, doctor, golden, load
+
+    total = bundles.Bundle.open(bundle).to_json()["bytes"]
+    with console.progress("verify", total) as advance:
+        checked = bundles.verify(bundle, expect, advance=advance)
+    report = {
+        "bundle": str(bundle),
+        "hash": checked.hash,
+        "files": len(checked.files),
+        "expected": expect is not None,
+    }
+    if replay:
+        cases = golden.read_golden(checked)
+        if not cases:
+            raise CheckError(f"bundle {bundle}: it has no golden answers to replay; export it again")
+        with load(bundle) as segmenter:
+            agreement = golden.replay(segmenter, cases)
+        doctor.check(agreement)
+        report["answers"] = agreement.to_json()
+    if json_:
+        console.emit(report)
+    else:
+        click.echo(f"{checked.hash}  {bundle}")

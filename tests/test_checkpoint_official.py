@@ -1,0 +1,94 @@
+"""The official `sam3.pt`: every tensor in its place, and no code run on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from oracles.recording import Recording, load_recording
+
+from sam3_edge.errors import CheckError, SourceError, UsageError
+from sam3_edge.export import weights_pt
+from sam3_edge.export.checkpoint import load
+from sam3_edge.spec import ModelConfig
+from sam3_edge.tokenizer import bundled_merges
+
+
+@pytest.fixture(scope="module")
+def recording() -> Recording:
+    return load_recording()
+
+
+def official_file(recording: Recording, folder: Path) -> Path:
+    """`sam3.pt`, tiny: nested, with the tracker's tensors and complex constants."""
+    tensors = {name: torch.from_numpy(weight) for name, weight in recording.weights().items()}
+    tensors |= {name: torch.ones(s, dtype=torch.complex64) for name, s in recording.constants.items()}
+    assert any(name.startswith("tracker.") for name in tensors) and recording.constants
+    torch.save({"model": tensors}, folder / "sam3.pt")
+    return folder / "sam3.pt"
+
+
+def test_official(recording: Recording, tmp_path: Path) -> None:
+    """Every tensor has its place: features, prompt tokens, and with theirs the detector's answer."""
+    config = ModelConfig.from_json(recording.config)
+    found = load(official_file(recording, tmp_path), official=True, config=config)
+    assert found.name == "sam3.pt" and found.licence == "SAM" and found.merges == bundled_merges()
+    case = next(case for case in recording.cases if case.name == "square_full")  # no padding in the phrase
+    tokens = (torch.from_numpy(x) for x in (case.raw.text_tokens, case.raw.exemplar_tokens))
+    prompt = torch.cat(tuple(tokens), dim=1)
+    bias = torch.zeros(1, 1, 1, prompt.shape[1])
+    with torch.no_grad():
+        trunk = found.model.backbone(torch.from_numpy(case.picture.image))
+        levels = found.model.detector_features(trunk)
+        text = found.model.text(torch.from_numpy(case.token_ids))
+        _, queries, _, logits, presence = found.model.detector(levels[2], prompt, bias)
+    answers = {
+        "trunk feature": (trunk, case.picture.trunk_feature),
+        "features": (levels[2], case.picture.features_1x),
+        "text": (text, case.raw.text_tokens),
+        "queries": (queries, case.raw.queries),
+        "logits": (logits, case.raw.logits),
+        "presence": (presence, case.raw.presence),
+    }
+    for name, (mine, theirs) in answers.items():
+        expected = torch.from_numpy(theirs)
+        assert (mine - expected).norm() <= 1e-5 * expected.norm(), name
+
+
+def test_official_must_be_asked_for(tmp_path: Path) -> None:
+    torch.save({}, tmp_path / "sam3.pt")
+    for place in (tmp_path, tmp_path / "sam3.pt"):
+        with pytest.raises(UsageError, match="pass --official"):
+            load(place)
+
+
+class Malice:
+    """Unpickled, it would write a file."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self.target, "here")
+
+
+def test_pickles_run_no_code(tmp_path: Path) -> None:
+    torch.save({"model": {"weight": Malice(tmp_path / "harm")}}, tmp_path / "sam3.pt")
+    with pytest.raises(SourceError, match="holds more than weights"):
+        load(tmp_path / "sam3.pt", official=True)
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("content", [{}, [torch.zeros(1)], {"model": {"weight": 3}}])
+def test_pickles_without_tensors(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "sam3.pt")
+    with pytest.raises(CheckError, match=r"want sam3\.pt"):
+        weights_pt.read_tensors(tmp_path / "sam3.pt")
+
+
+def test_no_pickle(tmp_path: Path) -> None:
+    (tmp_path / "sam3.pt").write_bytes(b"<html>404</html>")
+    with pytest.raises(SourceError, match="download it again"):
+        weights_pt.read_tensors(tmp_path / "sam3.pt")
