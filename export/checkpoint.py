@@ -38,7 +38,8 @@ class Checkpoint:
     """A loaded checkpoint. `model` is in eval mode, float32, unfolded.
 
     `merges` is the tokenizer's file, if one was found or given; `revision` the hub's commit; `sha256` of the
-    weight file (of the names and hashes, if they are several); `licence` is `SAM` or `Apache-2.0`.
+    weight file (of the names and hashes, if they are several); `licence` is `SAM` or `Apache-2.0`, and
+    `licence_file` the text of SAM's, if it stands beside the weights.
     """
 
     config: ModelConfig
@@ -48,6 +49,7 @@ class Checkpoint:
     revision: str | None
     sha256: str
     licence: str
+    licence_file: Path | None
 
 
 def load(
@@ -85,6 +87,7 @@ def load(
         revision=place.name if place != Path(source) else None,
         sha256=digest(files),
         licence=licence,
+        licence_file=sam_licence(folder),
     )
 
 
@@ -225,6 +228,14 @@ def same_as_bundled(path: Path) -> Path:
     if [m if isinstance(m, str) else " ".join(m) for m in merges] != read_lines(bundled_merges()):
         raise SourceError(f"{path}: not SAM 3's own tokenizer; pass --tokenizer merges.txt")
     return bundled_merges()
+
+
+def sam_licence(folder: Path) -> Path | None:
+    """The file with the SAM License's text, and not another licence that happens to lie there."""
+    texts = {
+        path: path.read_text(errors="replace") for path in sorted(folder.glob("LICENSE*")) if path.is_file()
+    }
+    return next((path for path, text in texts.items() if "SAM License" in text), None)
 
 
 def digest(files: list[Path]) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+from numpy.typing import NDArray
 
 from sam3_edge.boxes import Box
 from sam3_edge.concept import Concept
@@ -10,6 +13,7 @@ from sam3_edge.shapes import Scene, draw_scene
 
 SEED = 20251119
 SIZE = 224
+PICTURES = 2
 
 
 def questions(scene: Scene) -> list[Concept]:
@@ -31,12 +35,15 @@ def said(scene: Scene, phrase: str) -> bool:
     return any(set(phrase.split()) <= item.words for item in scene.items)
 
 
-def examples(count: int = 2) -> list[tuple[np.ndarray, list[Concept]]]:
-    """`count` pictures with their questions, always the same."""
+def examples(phrases: Sequence[str] | None = None) -> list[tuple[NDArray[np.uint8], list[Concept]]]:
+    """The pictures with their questions, always the same. `phrases`: all that the model can be asked."""
     rng = np.random.default_rng(SEED)
-    scenes: list[Scene] = []
-    while len(scenes) < count:
+    found: list[tuple[NDArray[np.uint8], list[Concept]]] = []
+    while len(found) < PICTURES:
         scene = draw_scene(rng, size=SIZE)
         if len(scene.items) >= 3:
-            scenes.append(scene)
-    return [(scene.picture, questions(scene)) for scene in scenes]
+            asked = questions(scene)
+            if phrases is not None:
+                asked = [*map(Concept, phrases[:3]), *(c for c in asked if c.phrase is None)]
+            found.append((scene.picture, asked))
+    return found

@@ -21,9 +21,9 @@ from huggingface_hub.errors import (
 from sam3_edge.errors import EdgeError, ResourceError, SourceError
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
-TOKENIZER = ("merges.txt", "tokenizer.json")
-WEIGHTS = ("config.json", "model*.safetensors", "model.safetensors.index.json", *TOKENIZER)
-OFFICIAL = ("config.json", "sam3*.pt", *TOKENIZER)
+BESIDE = ("config.json", "merges.txt", "tokenizer.json", "LICENSE*")
+WEIGHTS = ("model*.safetensors", "model.safetensors.index.json", *BESIDE)
+OFFICIAL = ("sam3*.pt", *BESIDE)
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 

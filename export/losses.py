@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -118,13 +119,31 @@ def layer_loss(boxes: Tensor, logits: Tensor, masks: Tensor | None, truths: list
         # Neighbours learn the same shape but not the score: four times the signal for boxes, no duplicates.
         loss = loss + shape_loss(boxes, masks, truths, helpers) / len(helpers)
     target = torch.zeros_like(logits)
-    wanted = torch.stack([truths[n].boxes[i] for n, i in zip(pairs.sample, pairs.item, strict=True)])
-    found = boxes[pairs.sample, pairs.query].detach()
-    # Scores learn to be the quality of the box, so that of two queries on one item the better one wins.
-    target[pairs.sample, pairs.query] = overlap(to_corners(found), to_corners(wanted)).clamp(min=0.1)
+    target[pairs.sample, pairs.query] = 1
     # Where the concept is absent presence alone says so; scores are not trained there.
     present = logits.new_tensor([[float(len(truth.boxes) > 0)] for truth in truths])
     return loss + 4 * (focal(logits, target) * present).sum() / len(pairs)
+
+
+def cell_box_loss(extents: Tensor, truths: list[Truth]) -> Tensor:
+    """Dense boxes: every grid cell inside an item says how far the item's box reaches from it.
+
+    extents [N, G * G, 4]: logarithms of left, top, right, bottom in units of 1.5 cells. Training only: once
+    cells know the extent of what they lie in, queries only have to read it (as in FCOS, Tian et al. 2019).
+    """
+    grid = math.isqrt(extents.shape[1])
+    found, wanted = [], []
+    for n, truth in enumerate(truths):
+        step = truth.masks.shape[-1] // grid
+        item, y, x = (truth.masks[:, step // 2 :: step, step // 2 :: step] > 0.5).nonzero().unbind(1)
+        reach = extents[n, y * grid + x].clamp(-3, 3).exp() * 1.5 / grid
+        centre = (torch.stack([x, y], dim=1) + 0.5) / grid
+        found.append(torch.cat([centre - reach[:, :2], centre + reach[:, 2:]], dim=1))
+        wanted.append(to_corners(truth.boxes)[item])
+    boxes, target = torch.cat(found), torch.cat(wanted)
+    if not len(boxes):
+        return extents.sum() * 0
+    return (5 * (boxes - target).abs().sum(1) + 2 * (1 - overlap(boxes, target))).mean()
 
 
 def detection_loss(layers: list[tuple[Tensor, Tensor, Tensor]], masks: Tensor, truths: list[Truth]) -> Tensor:

@@ -10,13 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
 import torch
 
 from sam3_edge import __version__, registry
 from sam3_edge.builtin import builtin_checkpoint
 from sam3_edge.bundle import Bundle
-from sam3_edge.concept import VISUAL, Concept
+from sam3_edge.concept import VISUAL
 from sam3_edge.concepts import write_concepts
 from sam3_edge.errors import CheckError, UsageError
 from sam3_edge.golden import Case, write_golden
@@ -193,27 +192,17 @@ def write_graphs(
 
 def answer_examples(segmenter: Segmenter, job: Job) -> list[Case]:
     """What PyTorch says of the example pictures; a bundle without text is asked only what is in its pack."""
-    cases = []
-    # A first question that keeps every query, so that the masks graph is compared on real queries whatever is found.
-    segmenter.segment(examples()[0][0], Concept(job.phrases[0] if job.phrases else "shape"), threshold=0.0)
-    for picture, concepts in examples():
-        asked = (
-            concepts
-            if job.text
-            else [replace(c, phrase=None) if c.phrase else c for c in concepts if c.boxes]
-        )
-        if not job.text:
-            asked = [c for c in asked if any(box.positive for box in c.boxes)]
-            asked += [replace(concepts[0], phrase=phrase) for phrase in job.phrases[:3]]
-        cases.append(Case(np.ascontiguousarray(picture), tuple(segmenter.segment(picture, asked))))
-    return cases
+    pictures = examples(None if job.text else job.phrases)
+    # Every query is kept once, so that the masks graph is compared on real queries whatever is found.
+    segmenter.segment(pictures[0][0], pictures[0][1][0], threshold=0.0)
+    return [Case(picture, tuple(segmenter.segment(picture, asked))) for picture, asked in pictures]
 
 
 def write_licence(folder: Path, found: checkpoints.Checkpoint) -> None:
     """The licence of the weights travels with them."""
     if found.licence != "SAM":
         return
-    if getattr(found, "licence_file", None) is not None:
+    if found.licence_file is not None:
         shutil.copyfile(found.licence_file, folder / "LICENSE-SAM")
     else:
         (folder / "LICENSE-SAM").write_text(SAM_NOTICE, encoding="ascii")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,10 +39,10 @@ def to_tensor(pictures: np.ndarray) -> Tensor:
     return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def truth_of(scene: Scene, question: Question) -> Truth:
+def truth_of(scene: Scene, answer: Sequence[int]) -> Truth:
     """The items that answer a question, as tensors."""
     size = len(scene.picture)
-    items = [scene.items[i] for i in question.answer]
+    items = [scene.items[i] for i in answer]
     corners = np.array([item.box for item in items], np.float32).reshape(-1, 4) / size
     boxes = np.concatenate([(corners[:, :2] + corners[:, 2:]) / 2, corners[:, 2:] - corners[:, :2]], axis=1)
     masks = np.array([item.mask for item in items], np.float32).reshape(-1, size, size)
@@ -91,15 +92,16 @@ def draw_batch(
         text_bias=torch.from_numpy(np.where(valid, 0, MASKED).astype(np.float32))[:, None, None],
         exemplars=feeds,
         exemplar_bias=exemplar_bias,
-        truths=[truth_of(scenes[n // questions], question) for n, question in enumerate(asked)],
+        truths=[truth_of(scenes[n // questions], question.answer) for n, question in enumerate(asked)],
     )
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the model says to a batch: the shared features, each decoder layer, the masks."""
+    """What the model says to a batch: the shared features, the encoder's state, each decoder layer, masks."""
 
     levels: tuple[Tensor, ...]
+    encoded: Tensor
     layers: list[tuple[Tensor, Tensor, Tensor]]  # boxes, logits, presence
     masks: Tensor | None
     semantic: Tensor
@@ -118,8 +120,8 @@ def forward(model: Sam3, batch: Batch, *, detect: bool) -> Answers:
     encoded = model.detector.encode(coarse, prompt, bias)
     if not detect:
         pixels = model.masks.embed_pixels(fine, middle, encoded, prompt, bias)
-        return Answers(levels, [], None, model.masks.semantic(pixels))
+        return Answers(levels, encoded, [], None, model.masks.semantic(pixels))
     decoded = model.detector.decode(encoded, prompt, bias)
     layers = [(boxes, model.detector.scorer(x, prompt, bias), presence) for x, boxes, presence in decoded]
     masks, semantic = model.masks(fine, middle, encoded, prompt, bias, decoded[-1][0])
-    return Answers(levels, layers, masks, semantic)
+    return Answers(levels, encoded, layers, masks, semantic)

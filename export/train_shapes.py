@@ -25,9 +25,9 @@ from sam3_edge.spec import ModelConfig
 from sam3_edge.tokenizer import Tokenizer
 
 from .layers import inverse_sigmoid
-from .losses import concept_loss, detection_loss
+from .losses import cell_box_loss, concept_loss, detection_loss
 from .model import Sam3
-from .shapes_batch import Batch, draw_batch, forward
+from .shapes_batch import Answers, Batch, draw_batch, forward, truth_of
 
 SHAPES_CONFIG = ModelConfig(
     image_size=224,
@@ -71,7 +71,7 @@ class Stage:
 STAGES = (
     Stage("dense", 1200, 1.5e-3, 112, 16, 1, 3),
     Stage("semantic", 2500, 8e-4, 112, 10, 4, 3),
-    Stage("detect", 2000, 6e-4, 112, 8, 4, 3),
+    Stage("detect", 1200, 6e-4, 112, 8, 4, 3),
     Stage("full", 3500, 4e-4, 224, 4, 4, 7),
 )
 
@@ -89,6 +89,13 @@ def first_model(seed: int) -> Sam3:
         model.detector.reference.copy_(inverse_sigmoid(boxes))
         for weight in model.detector.box_head.layers[-1].parameters():
             weight.zero_()  # the first answer is the box itself, not a random one
+        # What the encoder has learned when the decoder starts has a standard deviation of 8: with plain weights
+        # attention is saturated by content (logits of 12), the boxes' bias of 1 is drowned, and nothing is learned.
+        for layer in model.detector.layers:
+            layer.image_attention.key.weight.mul_(0.125)
+            layer.image_attention.value.weight.mul_(0.125)
+        for mlp in (model.detector.box_bias.x, model.detector.box_bias.y):
+            mlp.layers[-1].weight.mul_(3)
     return model
 
 
@@ -100,7 +107,7 @@ def resized(model: Sam3, image_size: int) -> Sam3:
 
 
 class CellHeads(nn.Module):
-    """Colour, shape and texture of every cell of every level: 0 is background. Training only."""
+    """What every cell must know, training only: colour, shape, texture (0 is background), the item's box."""
 
     FAMILIES = (tuple(COLOURS), SHAPES, TEXTURES)
 
@@ -108,6 +115,14 @@ class CellHeads(nn.Module):
         super().__init__()
         width = sum(len(family) + 1 for family in self.FAMILIES)
         self.heads = nn.ModuleList(nn.Conv2d(dim, width, 1) for _ in range(3))
+        self.any_box, self.target_box = nn.Linear(dim, 4), nn.Linear(dim, 4)
+
+    def boxes(self, answers: Answers, batch: Batch) -> Tensor:
+        """Dense boxes of all items from the picture alone, and of the answers from the encoder's state."""
+        items = [truth_of(scene, range(len(scene.items))) for scene in batch.scenes]
+        coarse = answers.levels[2].flatten(2).transpose(1, 2)
+        loss = cell_box_loss(self.any_box(coarse), items)
+        return loss + cell_box_loss(self.target_box(answers.encoded), batch.truths)
 
     def labels(self, scenes: list[Scene]) -> Tensor:
         """[P, 3, S, S] class indices."""
@@ -175,6 +190,7 @@ class Training:
         answers = forward(model, batch, detect=stage.name != "semantic")
         losses = {"concept": concept_loss(answers.semantic, batch.truths)}
         losses["cells"] = 0.3 * self.cells(answers.levels, batch.scenes)
+        losses["boxes"] = self.cells.boxes(answers, batch)
         if answers.masks is not None:
             losses["detect"] = detection_loss(answers.layers, answers.masks, batch.truths)
         return losses

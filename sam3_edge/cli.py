@@ -50,7 +50,7 @@ def on_one_line(error: click.ClickException) -> str:
 def main() -> None:
     """Run the command line and leave with the documented exit code."""
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="sam3-edge", standalone_mode=False)
     except click.Abort:  # Ctrl-C; what was half-written has been removed on the way here
         sys.exit(130)
     except click.ClickException as error:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from sam3_edge.bundle import Bundle
 
 
-def stderr() -> Console:
-    """A console on stderr. Colours and bars only on a terminal; NO_COLOR is honoured by rich."""
+def terminal(*, out: bool = False) -> Console:
+    """A console on stderr or stdout. Colours and bars on a terminal only; rich honours NO_COLOR."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=not out, highlight=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
@@ -32,8 +32,8 @@ def emit(document: Any) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table for people; the first column is text, the others are right-aligned."""
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, out: bool = False) -> None:
+    """A table for people, the first column left-aligned. `out`: it is a result, not a remark."""
     from rich.table import Table
 
     made = Table(title=title, title_justify="left", title_style="bold")
@@ -41,7 +41,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
         made.add_column(column, justify="right" if i else "left")
     for row in rows:
         made.add_row(*row)
-    stderr().print(made)
+    terminal(out=out).print(made)
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def progress(label: str, total: int) -> Iterator[Any]:
     """A bar on a terminal, nothing elsewhere. Gives a function that advances by a number of steps."""
     from rich.progress import Progress
 
-    with Progress(console=stderr(), transient=True, disable=not stderr().is_terminal) as bar:
+    with Progress(console=terminal(), transient=True, disable=not terminal().is_terminal) as bar:
         task = bar.add_task(label, total=total)
         yield lambda count: bar.advance(task, count)
 
@@ -57,10 +57,10 @@ def progress(label: str, total: int) -> Iterator[Any]:
 @contextmanager
 def status(label: str) -> Iterator[Any]:
     """A spinner on a terminal, a line per step elsewhere. Gives a function that says what is going on."""
-    if not stderr().is_terminal:
+    if not terminal().is_terminal:
         yield lambda text: note(f"{label}: {text}")
         return
-    with stderr().status(label) as spinner:
+    with terminal().status(label) as spinner:
         yield lambda text: spinner.update(f"{label}: {text}")
 
 
@@ -78,4 +78,4 @@ def show_bundle(bundle: Bundle) -> None:
         (name, f"{graph['bytes'] / 1e6:.2f}", f"{errors[name]:.1e}" if name in errors else "not measured")
         for name, graph in facts["graphs"].items()
     ]
-    table("Graphs", ("graph", "MB", "relative error against PyTorch"), rows)
+    table("Graphs", ("graph", "MB", "relative error against PyTorch"), rows, out=True)

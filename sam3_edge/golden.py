@@ -59,7 +59,7 @@ def read_golden(bundle: Bundle) -> list[Case]:
             )
             for row in rows
         ]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckError(
             f"bundle {bundle.path}: {ANSWERS} is not readable ({error}); export again"
         ) from error

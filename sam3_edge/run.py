@@ -24,7 +24,7 @@ RESULTS = "results.json"
 
 @dataclass(frozen=True)
 class Outcome:
-    """One picture: what was found and where it was drawn, or why it could not be read."""
+    """One picture: what was found and where it was drawn, or why it could not be asked."""
 
     picture: Path
     overlay: Path | None
@@ -97,42 +97,46 @@ def run_pictures(
     overwrite: bool = False,
     advance: Callable[[int], object] = lambda count: None,
 ) -> list[Outcome]:
-    """Segment every picture. One that cannot be read is reported and the rest go on.
+    """Segment every picture. One that cannot be asked is reported and the rest go on.
 
-    Raises `UsageError` before any work if an output exists and `overwrite` is not set.
+    Raises `UsageError` before any work if an output exists and `overwrite` is not set, or if the model does
+    not know a concept.
     """
+    for concept in concepts:
+        segmenter.check(concept)
     overlays = name_overlays(pictures, output)
     if not overwrite and (taken := [p for p in (*overlays, output / RESULTS) if p.exists()]):
         raise UsageError(f"{taken[0]} exists: pass --overwrite or another -o")
     document, outcomes = CocoDocument(polygons=polygons), []
     for picture, overlay in zip(pictures, overlays, strict=True):
+        advance(1)
         try:
             pixels = read_picture(picture)
+            found = segmenter.segment(pixels, list(concepts), threshold=threshold)
         except SourceError as error:
             outcomes.append(Outcome(picture, None, (), error))
             continue
-        found = segmenter.segment(pixels, list(concepts), threshold=threshold)
+        except UsageError as error:  # a box that lies in one picture may be outside the next
+            outcomes.append(Outcome(picture, None, (), UsageError(f"picture {picture}: {error}")))
+            continue
         write_file(overlay, png(draw(pixels, found)), overwrite=overwrite)
         document.add(picture.name, (pixels.shape[0], pixels.shape[1]), found)
         outcomes.append(Outcome(picture, overlay, found, None))
-        advance(1)
     if any(outcome.error is None for outcome in outcomes):
         write_file(output / RESULTS, document.to_bytes(), overwrite=overwrite)
     return outcomes
 
 
 def failures(outcomes: Sequence[Outcome]) -> Iterator[EdgeError]:
-    """The pictures that could not be read."""
+    """Why pictures were left out."""
     return (outcome.error for outcome in outcomes if outcome.error is not None)
 
 
 def show(outcomes: Sequence[Outcome], output: Path) -> None:
-    """What `run` prints for people: a line per picture, the document last."""
+    """What `run` prints for people: a line per picture that was asked, the document last."""
     for outcome in outcomes:
-        if outcome.error is not None:
-            click.echo(f"{outcome.picture}: {outcome.error}", err=True)
-            continue
-        counts = ", ".join(f"{len(part)} x {part.concept}" for part in outcome.found)
-        click.echo(f"{outcome.picture}: {counts} -> {outcome.overlay}")
+        if outcome.error is None:
+            counts = ", ".join(f"{len(part)} x {part.concept!s:.80}" for part in outcome.found)
+            click.echo(f"{outcome.picture}: {counts} -> {outcome.overlay}")
     if any(outcome.error is None for outcome in outcomes):
         click.echo(output / RESULTS)

@@ -130,8 +130,9 @@ def _full(error: BaseException, place: Path, folder: Path) -> EdgeError | None:
         return None
     disk = next(parent for parent in (folder, *folder.parents) if parent.exists())
     free = shutil.disk_usage(disk).free
+    fact = error.strerror or "cannot write any more"
     return ResourceError(
-        f"{place}: {error.strerror or 'cannot write any more'} ({free} bytes free), nothing was kept: free some space or pass another -o"
+        f"{place}: {fact} ({free} bytes free), nothing was kept: free some space or pass another -o"
     )
 
 

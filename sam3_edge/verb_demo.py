@@ -14,7 +14,9 @@ from sam3_edge.verb_export import export_job, show_export
 @click.option(
     "--run-only", is_flag=True, help="Do not export: use the bundle that is installed. Needs no torch."
 )
-@click.option("-o", "--output", type=FOLDER, default=Path("demo"), show_default=True)
+@click.option(
+    "-o", "--output", type=FOLDER, default=Path("demo"), show_default=True, help="Folder of the results."
+)
 def command(run_only: bool, output: Path) -> None:
     """Export the built-in model, prove it, and let it find shapes by phrase and by example."""
     from sam3_edge import console, load

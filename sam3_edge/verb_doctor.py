@@ -16,11 +16,12 @@ def command(selftest: bool, json_: bool) -> None:
     from sam3_edge import console, doctor
 
     report = doctor.examine()
-    if selftest:
+    works = any(backend["ok"] for backend in report["backends"].values())
+    if selftest and works:
         report["selftest"] = doctor.selftest()
     if json_:
         console.emit(report)
     else:
         doctor.show(report)
-    if not any(backend["ok"] for backend in report["backends"].values()):
+    if not works:
         raise BackendError("no backend works here: pip install 'sam3-edge[onnx]' for the processor")

@@ -17,9 +17,13 @@ from sam3_edge.options import COUNT, FOLDER, Named, as_json, overwrite
 @click.option("--official", is_flag=True, help="The checkpoint is Meta's sam3.pt, a pickle.")
 @click.option("--revision", help="Branch, tag or commit of a hub id.")
 @click.option("--tokenizer", type=FOLDER, help="The tokenizer's merges.txt, if not with the checkpoint.")
-@click.option("--target", "--format", required=True, type=Named(registry.names("target")))
+@click.option("--target", "--format", required=True, type=Named(registry.names("target")), help="Backend.")
 @click.option(
-    "--scheme", type=click.Choice(["fp32", *registry.names("scheme")]), default="fp32", show_default=True
+    "--scheme",
+    type=click.Choice(["fp32", *registry.names("scheme")]),
+    default="fp32",
+    show_default=True,
+    help="How the weights are stored.",
 )
 @click.option(
     "--image-size", type=COUNT, help="Pixels; a multiple of patch x window. Default: the checkpoint's."

@@ -20,7 +20,9 @@ from sam3_edge.options import COUNT, FOLDER, as_json, overwrite
 )
 @click.option("--polygons", is_flag=True, help="Corners instead of run lengths in the COCO document.")
 @click.option("--threads", type=COUNT, help="Processor threads.")
-@click.option("-o", "--output", type=FOLDER, default=Path("results"), show_default=True)
+@click.option(
+    "-o", "--output", type=FOLDER, default=Path("results"), show_default=True, help="Folder of the results."
+)
 @overwrite
 @as_json
 def command(

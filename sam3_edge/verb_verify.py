@@ -37,6 +37,7 @@ def command(bundle: Path, expect: str | None, replay: bool, json_: bool) -> None
             agreement = golden.replay(segmenter, cases)
         doctor.check(agreement)
         report["answers"] = agreement.to_json()
+        console.note(f"golden answers: all {agreement.objects} objects found again on this machine")
     if json_:
         console.emit(report)
     else:

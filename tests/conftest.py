@@ -1,4 +1,4 @@
-"""Bundles that tests share; and what lets `transformers`' SAM 3, the oracle of single modules, import and run."""
+"""What tests share, and what lets `transformers`' SAM 3, the oracle of single modules, import and run."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_export import PHRASES, make_bundle, make_checkpoint
+from commands import Command, in_process
+from tiny_export import PHRASES, copying, make_bundle, make_checkpoint
 from torch import Tensor
+
+from sam3_edge import registry
 
 # What torchvision's own import looks up; the rest it only calls.
 SCHEMAS = (
@@ -106,3 +109,15 @@ def exported_half(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Pat
     """Its bundle in fp16 that knows `PHRASES` only. To be read only."""
     place = tmp_path_factory.mktemp("exported") / "half"
     return make_bundle(place, tiny_checkpoint, scheme="fp16", text=False, phrases=PHRASES)
+
+
+@pytest.fixture
+def lower_copies(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lowering takes the graphs of the shared export."""
+    monkeypatch.setattr(registry.load("target", "onnx"), "lower", copying(exported))
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Command:
+    """The command line in this process."""
+    return in_process(monkeypatch, capfd)

@@ -213,3 +213,11 @@ def test_tokenizer_file(source: Path, tmp_path: Path) -> None:
         load(tmp_path, tokenizer=other)
     other.write_text("c d\n")
     assert load(tmp_path, tokenizer=other).merges == other
+
+
+def test_licence_file(source: Path, tmp_path: Path) -> None:
+    shutil.copytree(source, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "LICENSE").write_text("Apache License")
+    assert load(tmp_path).licence_file is None
+    (tmp_path / "LICENSE.txt").write_text("SAM License\nLast Updated: November 19, 2025")
+    assert load(tmp_path).licence_file == tmp_path / "LICENSE.txt"

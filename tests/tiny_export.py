@@ -1,11 +1,8 @@
-"""A tiny model of our own with random weights that find something, and its bundles, exported once for all tests."""
+"""A tiny model of our own with random weights that find something, its checkpoint and its bundles."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +18,6 @@ from sam3_edge.export.pipeline import Job, export
 from sam3_edge.spec import GraphSpec, ModelConfig
 from sam3_edge.tokenizer import FIXED
 
-ROOT = Path(__file__).parents[1]
 MERGES = learn_merges(("red", "shape"))
 CONFIG = ModelConfig(
     image_size=56,
@@ -54,7 +50,7 @@ PHRASES = ("red shape", "Blue  star")
 
 
 def tiny_model() -> Sam3:
-    """Every weight counts: none is 0 or 1. Queries start apart, and some end above the threshold, some below."""
+    """No weight is 0 or 1. Queries start apart, and some end above the threshold, some below."""
     model = Sam3(CONFIG).initialise(SEED)
     generator = torch.Generator().manual_seed(SEED)
     with torch.no_grad():
@@ -96,19 +92,3 @@ def copying(bundle: Path) -> Lower:
 def job(checkpoint: Path, output: Path, **options: Any) -> Job:
     """A job as the tests need it: one thread."""
     return replace(Job(output=output, target="onnx", checkpoint=str(checkpoint), threads=1), **options)
-
-
-def sam3_edge(
-    *words: str | Path, before: str = "", folder: Path | None = None
-) -> subprocess.CompletedProcess[str]:
-    """The command line in an interpreter of its own; `before` is Python that runs in it first."""
-    code = f"import sys; sys.argv[0] = 'sam3-edge'\n{before}\nfrom sam3_edge.cli import main\nmain()"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-c", code, *map(str, words)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=folder,
-        check=False,
-    )

@@ -1,0 +1,178 @@
+"""The built-in model: small, honest about where it comes from, and good at what it was made for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import Command, sam3_edge
+from PIL import Image
+
+import sam3_edge as package
+from sam3_edge.agreement import overlaps, pair
+from sam3_edge.builtin import builtin_bundle, builtin_checkpoint
+from sam3_edge.bundle import verify
+from sam3_edge.demo import CAPTION, PICTURES, TILE, concept_of
+from sam3_edge.doctor import check
+from sam3_edge.export.checkpoint import load as load_checkpoint
+from sam3_edge.golden import read_golden, replay
+from sam3_edge.segmenter import Segmentation
+from sam3_edge.shapes import Question, Scene, ask_by_box, ask_for, ask_in_vain, draw_scene
+
+SEED = 990  # of scenes that no training has seen
+SCENES = 40
+# Measured on these scenes, less a margin: what a change may not lose.
+FLOOR = {"phrase": 0.85, "exemplar": 0.80, "presence": 0.90, "mask": 0.85}
+MOST_BYTES, MOST_PARAMETERS = 7_000_000, 3_500_000
+HEAVY = ("torch", "onnx", "onnx_ir", "onnxscript", "transformers", "torchvision", "safetensors", "scipy")
+NOT_THERE = "".join(f"sys.modules[{name!r}] = None; " for name in HEAVY)
+
+
+@dataclass
+class Score:
+    """Right, wrong and missed objects; IoUs of the right ones; whether presence was told rightly."""
+
+    right: int = 0
+    wrong: int = 0
+    missed: int = 0
+    ious: list[float] = field(default_factory=list)
+    told: list[bool] = field(default_factory=list)
+
+    def count(self, scene: Scene, question: Question, found: Segmentation) -> None:
+        shape = scene.picture.shape[:2]
+        truth = np.array([scene.items[i].mask for i in question.answer], bool).reshape(-1, *shape)
+        iou = overlaps(truth, found.masks)
+        pairs = pair(iou)
+        self.right += len(pairs)
+        self.wrong += len(found) - len(pairs)
+        self.missed += len(truth) - len(pairs)
+        self.ious += [float(iou[pair]) for pair in pairs]
+        self.told.append((found.presence > 0.5) == bool(question.answer))
+
+    @property
+    def f1(self) -> float:
+        return 2 * self.right / max(2 * self.right + self.wrong + self.missed, 1)
+
+
+@pytest.fixture(scope="module")
+def scores() -> dict[str, Score]:
+    """Two true phrases, one in vain and one example per scene."""
+    rng, scores = np.random.default_rng(SEED), {name: Score() for name in ("phrase", "vain", "exemplar")}
+    kinds = ("phrase", "phrase", "vain", "exemplar")
+    asking = (ask_for, ask_for, ask_in_vain, ask_by_box)
+    with package.load() as segmenter:
+        for _ in range(SCENES):
+            scene = draw_scene(rng)
+            asked = [ask(rng, scene) for ask in asking]
+            answers = segmenter.segment(scene.picture, [concept_of(question) for question in asked])
+            for kind, question, found in zip(kinds, asked, answers, strict=True):
+                scores[kind].count(scene, question, found)
+    return scores
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def test_it_finds_what_phrases_name(scores: dict[str, Score]) -> None:
+    assert scores["phrase"].f1 >= FLOOR["phrase"]
+
+
+def test_it_finds_what_looks_like_the_example(scores: dict[str, Score]) -> None:
+    assert scores["exemplar"].f1 >= FLOOR["exemplar"]
+
+
+def test_its_masks_are_tight(scores: dict[str, Score]) -> None:
+    assert np.mean(scores["phrase"].ious) >= FLOOR["mask"]
+
+
+def test_it_knows_what_is_not_there(scores: dict[str, Score]) -> None:
+    told = scores["phrase"].told + scores["vain"].told
+    assert np.mean(told) >= FLOOR["presence"]
+    # Objects where there is nothing to find, per question.
+    assert scores["vain"].wrong / SCENES <= 1 - FLOOR["presence"] + 0.1
+
+
+def test_it_is_small() -> None:
+    assert size_of(builtin_checkpoint()) <= MOST_BYTES and size_of(builtin_bundle()) <= MOST_BYTES
+    model = load_checkpoint(builtin_checkpoint()).model
+    assert sum(weight.numel() for weight in model.parameters()) <= MOST_PARAMETERS
+
+
+def test_the_bundle_is_made_from_the_weights_beside_it() -> None:
+    bundle = verify(builtin_bundle())
+    weights = (builtin_checkpoint() / "model.safetensors").read_bytes()
+    assert bundle.source.sha256 == hashlib.sha256(weights).hexdigest()
+    assert (bundle.target, bundle.scheme, bundle.licence) == ("onnx", "fp16", "Apache-2.0")
+    assert bundle.config == load_checkpoint(builtin_checkpoint()).config
+    merges = (builtin_checkpoint() / "merges.txt").read_bytes()
+    assert bundle.file("tokenizer/merges.txt").read_bytes() == merges
+
+
+def test_its_receipt_passes_and_compares_masks() -> None:
+    bundle = verify(builtin_bundle())
+    answers = bundle.report["answers"]
+    assert answers["objects"] >= 6 and not answers["missing"] + answers["extra"]
+    assert answers["mean_iou"] >= 0.995 and answers["min_iou"] >= 0.98
+    assert set(bundle.report["relative_error"]) == set(bundle.graphs)
+
+
+def test_its_golden_answers_replay() -> None:
+    bundle = verify(builtin_bundle())
+    with package.load(threads=1) as segmenter:
+        check(replay(segmenter, read_golden(bundle)))
+
+
+def test_the_default_of_load_is_the_builtin_bundle() -> None:
+    rng = np.random.default_rng(SEED)
+    picture = draw_scene(rng).picture
+    with package.load() as default, package.load(package.builtin_bundle()) as named:
+        a, b = (segmenter.segment(picture, "shape")[0] for segmenter in (default, named))
+    assert len(a) and np.array_equal(a.masks, b.masks) and np.array_equal(a.scores, b.scores)
+
+
+def test_doctor_selftest(command: Command) -> None:
+    done = command("doctor", "--selftest", "--json")
+    assert done.code == 0 and not done.err
+    test = done.document["selftest"]
+    assert test["answers"]["objects"] >= 6 and test["seconds"] < 30
+    assert test["bundle"] == verify(builtin_bundle()).hash
+    assert "ok  selftest: " in command("doctor", "--selftest").out
+
+
+def test_doctor_finds_a_damaged_installation(
+    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import shutil
+
+    copy = shutil.copytree(builtin_bundle(), tmp_path / "shapes")
+    data = bytearray((copy / "graphs/detector/model.onnx.data").read_bytes())
+    data[500] ^= 4
+    (copy / "graphs/detector/model.onnx.data").write_bytes(data)
+    monkeypatch.setattr("sam3_edge.doctor.builtin_bundle", lambda: copy)
+    done = command("doctor", "--selftest")
+    assert done.code == 5 and "model.onnx.data is damaged" in done.error
+
+
+def test_demo_without_torch(tmp_path: Path) -> None:
+    done = sam3_edge("demo", "--run-only", "-o", "out", before=NOT_THERE, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "out/contact_sheet.png\n" and "\x1b" not in done.stderr
+    assert "sam3-edge run out/contact_sheet.png" in done.stderr  # what to paste next
+    with Image.open(tmp_path / "out/contact_sheet.png") as sheet:
+        assert sheet.size == (4 * TILE, PICTURES * (TILE + CAPTION))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["contact_sheet.png"]
+
+
+def test_run_without_a_bundle_is_the_builtin_model(tmp_path: Path) -> None:
+    scene = draw_scene(np.random.default_rng(SEED))
+    Image.fromarray(scene.picture).save(tmp_path / "scene.png")
+    words = ("run", "scene.png", "--prompt", "shape", "--json")
+    done = sam3_edge(*words, before=NOT_THERE, folder=tmp_path)
+    assert done.returncode == 0 and not done.stderr
+    (row,) = json.loads(done.stdout)["pictures"]
+    assert row["objects"] and (tmp_path / "results/results.json").is_file()

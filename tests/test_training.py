@@ -1,0 +1,233 @@
+"""Training the built-in model: every stage learns, and a run that was stopped goes on as if it had not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from torch import Tensor
+
+from sam3_edge.builtin import builtin_checkpoint
+from sam3_edge.export import checkpoint, train_shapes
+from sam3_edge.export.losses import Truth, concept_loss, detection_loss
+from sam3_edge.export.merges import learn_merges
+from sam3_edge.export.shapes_batch import Batch, draw_batch
+from sam3_edge.export.train_shapes import SHAPES_CONFIG, STAGES, Stage, Training, resized
+from sam3_edge.shapes import ABSENT, WORDS
+from sam3_edge.tokenizer import FIXED, Tokenizer
+
+SMALL = replace(
+    SHAPES_CONFIG,
+    image_size=56,
+    window=2,
+    pretrain_size=28,
+    trunk_dim=32,
+    trunk_mlp=64,
+    trunk_layers=2,
+    trunk_heads=2,
+    global_layers=(1,),
+    text_dim=32,
+    text_mlp=64,
+    text_layers=1,
+    text_heads=2,
+    dim=32,
+    heads=2,
+    mlp=64,
+    encoder_layers=1,
+    decoder_layers=2,
+    queries=4,
+    mask_queries=4,
+)
+NAMES = tuple(stage.name for stage in STAGES)
+
+
+def small(stage: Stage, *, steps: int = 4) -> Stage:
+    """The same kind of stage in hundredths of a second a step."""
+    return replace(stage, steps=steps, image_size=56, pictures=2, questions=2, most=2)
+
+
+@pytest.fixture(autouse=True)
+def small_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_shapes, "SHAPES_CONFIG", SMALL)
+    monkeypatch.setattr(train_shapes, "STAGES", tuple(small(stage) for stage in STAGES))
+
+
+def batch_of(run: Training, seed: int = 0) -> Batch:
+    rng = np.random.default_rng(seed)
+    return draw_batch(rng, run.tokenizer, run.model.config, pictures=4, questions=2, most=2)
+
+
+def begin(folder: Path, seed: int) -> Training:
+    """As in a process of its own: the cells' heads begin with what torch's own generator gives first."""
+    torch.manual_seed(0)
+    return Training(folder, seed)
+
+
+def weights(run: Training) -> dict[str, Tensor]:
+    return {name: weight.clone() for name, weight in run.model.state_dict().items()}
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_stage_learns_a_batch(tmp_path: Path, name: str) -> None:
+    """On one batch again and again, the loss falls by a tenth at least; no number is lost on the way."""
+    run = Training(tmp_path, seed=0)
+    stage = replace(small(STAGES[NAMES.index(name)], steps=60), rate=3e-3)
+    model = resized(run.model, 56)
+    for ours, theirs in zip(run.model.parameters(), model.parameters(), strict=True):
+        theirs.data = ours.data
+    batch, losses = batch_of(run), []
+    run.step = 20  # past the slowest of the warm-up
+    for _ in range(30):
+        loss = sum(run.loss(model, stage, batch).values(), torch.zeros(()))
+        run.update(model, stage, loss)
+        losses.append(loss.item())
+    assert np.isfinite(losses).all()
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    assert all(torch.isfinite(weight).all() for weight in run.model.state_dict().values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_stage_moves_the_weights_it_uses(tmp_path: Path, name: str) -> None:
+    run = Training(tmp_path, seed=0)
+    before = weights(run)
+    run.run_stage(small(STAGES[NAMES.index(name)], steps=2))
+    moved = {
+        key.split(".")[0] for key, weight in weights(run).items() if not torch.equal(weight, before[key])
+    }
+    unused = {"dense": {"text", "exemplar", "detector", "masks"}}.get(name, set())
+    assert moved == {"backbone", "detector_features", "text", "exemplar", "detector", "masks"} - unused
+    assert (tmp_path / "state.pt").is_file() and not (tmp_path / "state.part").exists()
+
+
+def test_nothing_but_the_seed_decides(tmp_path: Path) -> None:
+    runs = [begin(tmp_path / str(i), seed) for i, seed in enumerate((3, 3, 4))]
+    for run in runs:
+        run.run_stage(small(STAGES[1], steps=2))
+    first, again, other = map(weights, runs)
+    assert equal(first, again) and not equal(first, other)
+
+
+class Stop(Exception):
+    """The power went."""
+
+
+def test_a_run_that_was_stopped_goes_on_as_if_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped in the middle of a stage after a save, in the next stage before one, and once between two."""
+    stages = [small(STAGES[0]), small(STAGES[2]), small(STAGES[3])]
+
+    def go_on(folder: Path, stop: tuple[int, int] | None = None, *, save: bool = True) -> Training:
+        run = begin(folder, seed=5)
+        run.resume()
+
+        def draw(*words: object, **options: object) -> Batch:
+            if (run.stage, run.step) == stop:
+                if save:
+                    run.save()
+                raise Stop
+            return draw_batch(*words, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(train_shapes, "draw_batch", draw)
+        while run.stage < len(stages):
+            run.run_stage(stages[run.stage])
+            run.stage, run.step = run.stage + 1, 0
+        return run
+
+    whole = go_on(tmp_path / "whole")
+    for stop, save in (((0, 2), True), ((1, 1), False), ((2, 0), False), ((2, 3), True)):
+        with pytest.raises(Stop):
+            go_on(tmp_path / "parts", stop, save=save)
+    parts = go_on(tmp_path / "parts")
+    assert equal(weights(whole), weights(parts))
+    assert equal(whole.average, parts.average)
+    assert equal(whole.cells.state_dict(), parts.cells.state_dict())
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """All stages to a checkpoint that `export` reads; a second call has nothing left to do."""
+    threads = str(torch.get_num_threads())
+    for _ in range(2):
+        done = CliRunner().invoke(train_shapes.main, [str(tmp_path), "--threads", threads])
+        assert done.exit_code == 0, done.output
+        assert f"saved {tmp_path / 'model.safetensors'}" in done.output
+    found = checkpoint.load(tmp_path / "model.safetensors")
+    assert found.config == SMALL and found.licence == "Apache-2.0"
+
+
+def test_larger_pictures_need_no_other_weights() -> None:
+    model = train_shapes.first_model(0)
+    larger = resized(model, 112)
+    assert larger.config.image_size == 112 and equal(dict(model.state_dict()), dict(larger.state_dict()))
+    assert larger.backbone(torch.zeros(1, 3, 112, 112)).shape == (1, 64, SMALL.trunk_dim)
+
+
+def test_a_batch_is_consistent() -> None:
+    run = Training(Path(), seed=0)
+    batch = batch_of(run)
+    assert batch.pictures.shape == (4, 3, 56, 56) and batch.pictures.abs().max() <= 1
+    assert batch.picture_of.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert len(batch.truths) == len(batch.token_ids) == 8
+    for truth in batch.truths:
+        assert len(truth.boxes) == len(truth.masks)
+        for box, mask in zip(truth.boxes, truth.masks, strict=True):
+            rows, columns = torch.nonzero(mask, as_tuple=True)
+            low, high = box[:2] - box[2:] / 2, box[:2] + box[2:] / 2
+            assert torch.allclose(low * 56, torch.stack([columns.min(), rows.min()]).float(), atol=1e-4)
+            assert torch.allclose(high * 56, torch.stack([columns.max(), rows.max()]) + 1.0, atol=1e-4)
+
+
+def perfect(truths: list[Truth], queries: int) -> tuple[list[tuple[Tensor, Tensor, Tensor]], Tensor]:
+    """One decoder layer that answers as well as can be, and its masks of 14 x 14."""
+    boxes, logits = torch.full((len(truths), queries, 4), 0.5), torch.full((len(truths), queries), -12.0)
+    masks, presence = torch.full((len(truths), queries, 14, 14), -12.0), torch.full((len(truths), 1), -12.0)
+    for n, truth in enumerate(truths):
+        for i, (box, mask) in enumerate(zip(truth.boxes, truth.masks, strict=True)):
+            boxes[n, i], logits[n, i], presence[n] = box, 12, 12
+            masks[n, i] = 24 * torch.nn.functional.avg_pool2d(mask[None], 4)[0] - 12
+    return [(boxes, logits, presence)], masks
+
+
+def test_the_right_answer_costs_least() -> None:
+    truths = batch_of(Training(Path(), seed=0)).truths
+    layers, masks = perfect(truths, 4)
+    (boxes, logits, presence), best = layers[0], detection_loss(layers, masks, truths)
+    for worse in (
+        [(boxes + 0.05, logits, presence)],
+        [(boxes, -logits, presence)],
+        [(boxes, logits, -presence)],
+    ):
+        assert detection_loss(worse, masks, truths) > best + 0.1
+    assert detection_loss(layers, -masks, truths) > best + 0.1
+    order = torch.tensor([2, 0, 3, 1])
+    shuffled = [(boxes[:, order], logits[:, order], presence)]
+    assert detection_loss(shuffled, masks[:, order], truths).item() == pytest.approx(best.item(), rel=1e-3)
+    union = torch.stack([t.masks.amax(0) if len(t.masks) else torch.zeros(56, 56) for t in truths])[:, None]
+    semantic = 24 * torch.nn.functional.avg_pool2d(union, 4) - 12
+    assert concept_loss(semantic, truths) < concept_loss(-semantic, truths)
+
+
+def test_a_batch_of_vain_questions_has_a_loss() -> None:
+    nothing = Truth(torch.zeros(0, 4), torch.zeros(0, 56, 56))
+    layers, masks = perfect([nothing] * 2, 4)
+    leaves = [tensor.requires_grad_() for tensor in (*layers[0], masks)]
+    loss = detection_loss([(leaves[0], leaves[1], leaves[2])], leaves[3], [nothing] * 2)
+    assert loss.isfinite() and concept_loss(masks[:, :1], [nothing] * 2).isfinite()
+    grads = torch.autograd.grad(loss, leaves, allow_unused=True)
+    assert all(grad is None or bool(grad.isfinite().all()) for grad in grads)
+
+
+def test_the_vocabulary_is_made_of_the_words(tmp_path: Path) -> None:
+    text = learn_merges(WORDS)
+    shipped = builtin_checkpoint() / "merges.txt"
+    assert shipped.read_text(encoding="utf-8") == text
+    tokenizer = Tokenizer.read(shipped)
+    assert tokenizer.vocab_size == SHAPES_CONFIG.text_vocab == FIXED + len(text.splitlines()) - 1
+    assert all(tokenizer.count(word) == 3 for word in WORDS)  # each word is one token
+    assert all(tokenizer.count(phrase) > 3 for phrase in ABSENT)
