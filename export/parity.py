@@ -21,7 +21,10 @@ from .eager import Arrays, Call
 
 @dataclass(frozen=True)
 class Gate:
-    """What a bundle must reach to exist. `relative`: ||a - b|| / ||b|| of each output; IoUs over all objects."""
+    """What a bundle must reach to exist.
+
+    `relative`: ||a - b|| / ||b|| of each output; IoUs are over all objects.
+    """
 
     relative: float
     mean_iou: float

@@ -100,7 +100,8 @@ def load(job: Job) -> checkpoints.Checkpoint:
 
 def default_output(job: Job) -> Path:
     """`NAME[-rSIZE]-SCHEME-TARGET`, known before the checkpoint is read."""
-    name = "shapes" if job.checkpoint is None else Path(job.checkpoint).stem
+    path = Path(job.checkpoint or "shapes").absolute()
+    name = path.parent.name if path.stem == "model" else path.stem
     size = f"-r{job.image_size}" if job.image_size else ""
     return Path(f"{name}{size}-{job.scheme}-{job.target}")
 
@@ -108,10 +109,11 @@ def default_output(job: Job) -> Path:
 def plan(job: Job) -> dict[str, Any]:
     """What would be exported: the checkpoint is read and checked, nothing is written."""
     plugins(job)
-    found = load(job)
+    found, output = load(job), job.output or default_output(job)
     graphs = {name: asdict(spec) for name, spec in wanted_graphs(found.config, job).items()}
     return {
-        "output": str(job.output or default_output(job)),
+        "output": str(output),
+        "exists": output.exists(),
         "checkpoint": found.name,
         "sha256": found.sha256,
         "licence": found.licence,
@@ -151,12 +153,13 @@ def export(job: Job, say: Callable[[str], None] = lambda text: None) -> tuple[Bu
 def write_graphs(
     job: Job, folder: Path, *, target: ModuleType, scheme: ModuleType | None, say: Callable[[str], None]
 ) -> Reference:
-    """Everything that needs the PyTorch model: references first, then each graph, words and golden answers."""
+    """Everything that needs the PyTorch model: reference and golden answers, words, each graph."""
     say("loading the checkpoint")
     found = load(job)
     assert found.merges is not None
-    (folder / MERGES).parent.mkdir()
-    shutil.copyfile(found.merges, folder / MERGES)
+    if job.text:
+        (folder / MERGES).parent.mkdir()
+        shutil.copyfile(found.merges, folder / MERGES)
     eager = EagerSession(found.model, keep=KEPT_CALLS)
     tokenizer = Tokenizer.read(found.merges, vocab_size=found.config.text_vocab)
     phrases = Phrases(eager, length=found.config.text_length, tokenizer=tokenizer)

@@ -17,17 +17,16 @@ from pathlib import Path
 import click
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from sam3_edge.shapes import COLOURS, SHAPES, TEXTURES, Scene
 from sam3_edge.spec import ModelConfig
 from sam3_edge.tokenizer import Tokenizer
 
+from .cell_heads import CellHeads
 from .layers import inverse_sigmoid
-from .losses import cell_box_loss, concept_loss, detection_loss
+from .losses import concept_loss, detection_loss
 from .model import Sam3
-from .shapes_batch import Answers, Batch, draw_batch, forward, truth_of
+from .shapes_batch import Batch, draw_batch, forward
 
 SHAPES_CONFIG = ModelConfig(
     image_size=224,
@@ -72,7 +71,7 @@ STAGES = (
     Stage("dense", 1200, 1.5e-3, 112, 16, 1, 3),
     Stage("semantic", 2500, 8e-4, 112, 10, 4, 3),
     Stage("detect", 1200, 6e-4, 112, 8, 4, 3),
-    Stage("full", 3500, 4e-4, 224, 4, 4, 7),
+    Stage("full", 2200, 4e-4, 224, 4, 4, 7),
 )
 
 
@@ -88,14 +87,14 @@ def first_model(seed: int) -> Sam3:
     with torch.no_grad():
         model.detector.reference.copy_(inverse_sigmoid(boxes))
         for weight in model.detector.box_head.layers[-1].parameters():
-            weight.zero_()  # the first answer is the box itself, not a random one
-        # What the encoder has learned when the decoder starts has a standard deviation of 8: with plain weights
-        # attention is saturated by content (logits of 12), the boxes' bias of 1 is drowned, and nothing is learned.
-        for layer in model.detector.layers:
-            layer.image_attention.key.weight.mul_(0.125)
-            layer.image_attention.value.weight.mul_(0.125)
-        for mlp in (model.detector.box_bias.x, model.detector.box_bias.y):
-            mlp.layers[-1].weight.mul_(3)
+            weight.zero_()  # the first answer is the query's own box, not a random one
+        # What the encoder gives the decoder at its start has a standard deviation of 8. With plain weights
+        # attention's logits are 12, the boxes' bias of 1 is drowned, and 400 steps taught it nothing.
+        for name, weight in model.detector.named_parameters():
+            if name.endswith(("image_attention.key.weight", "image_attention.value.weight")):
+                weight.mul_(0.125)
+            elif name.startswith("box_bias") and name.endswith("layers.1.weight"):
+                weight.mul_(3)
     return model
 
 
@@ -106,48 +105,12 @@ def resized(model: Sam3, image_size: int) -> Sam3:
     return other
 
 
-class CellHeads(nn.Module):
-    """What every cell must know, training only: colour, shape, texture (0 is background), the item's box."""
-
-    FAMILIES = (tuple(COLOURS), SHAPES, TEXTURES)
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        width = sum(len(family) + 1 for family in self.FAMILIES)
-        self.heads = nn.ModuleList(nn.Conv2d(dim, width, 1) for _ in range(3))
-        self.any_box, self.target_box = nn.Linear(dim, 4), nn.Linear(dim, 4)
-
-    def boxes(self, answers: Answers, batch: Batch) -> Tensor:
-        """Dense boxes of all items from the picture alone, and of the answers from the encoder's state."""
-        items = [truth_of(scene, range(len(scene.items))) for scene in batch.scenes]
-        coarse = answers.levels[2].flatten(2).transpose(1, 2)
-        loss = cell_box_loss(self.any_box(coarse), items)
-        return loss + cell_box_loss(self.target_box(answers.encoded), batch.truths)
-
-    def labels(self, scenes: list[Scene]) -> Tensor:
-        """[P, 3, S, S] class indices."""
-        size = len(scenes[0].picture)
-        labels = np.zeros((len(scenes), 3, size, size), np.int64)
-        for p, scene in enumerate(scenes):
-            for item in scene.items:
-                for f, word in enumerate((item.colour, item.shape, item.texture)):
-                    labels[p, f][item.mask] = 1 + self.FAMILIES[f].index(word)
-        return torch.from_numpy(labels)
-
-    def forward(self, levels: tuple[Tensor, ...], scenes: list[Scene]) -> Tensor:
-        labels, loss = self.labels(scenes), levels[0].new_zeros(())
-        for head, level in zip(self.heads, levels, strict=True):
-            target = F.interpolate(labels.float(), size=level.shape[-2:], mode="nearest").long()
-            parts = head(level).split([len(family) + 1 for family in self.FAMILIES], dim=1)
-            loss = loss + sum(F.cross_entropy(part, target[:, f]) for f, part in enumerate(parts))
-        return loss
-
-
 class Training:
     """All state of a run, so that it can stop at any step and go on: weights, average, optimiser, dice."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.seed = folder, seed
+        torch.manual_seed(seed)  # for the cell heads; the model and the pictures have generators of their own
         self.model = first_model(seed)
         self.cells = CellHeads(SHAPES_CONFIG.dim)
         self.average = {name: weight.clone() for name, weight in self.model.state_dict().items()}

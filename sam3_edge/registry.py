@@ -34,8 +34,10 @@ def load_module(folder: str, name: str) -> ModuleType:
     """Import a module of a spoke. Raises `BackendError`, with the remedy, if a dependency is missing."""
     try:
         return importlib.import_module(f"sam3_edge.{folder}.{name}")
-    except ModuleNotFoundError as error:
+    except ImportError as error:  # also a library that is there and does not load
         if str(error.name).startswith("sam3_edge"):
             raise
         extra = {"export": "export", "quantize": "export"}.get(folder, name.removeprefix("on_"))
-        raise BackendError(f"{folder} needs {error.name}: pip install 'sam3-edge[{extra}]'") from error
+        missing = isinstance(error, ModuleNotFoundError)
+        fact = f"needs {error.name}" if missing else f"does not load ({error})"
+        raise BackendError(f"{folder} {fact}: pip install 'sam3-edge[{extra}]'") from error

@@ -19,7 +19,7 @@ from sam3_edge.segmenter import Segmentation, Segmenter
 from sam3_edge.writing import write_file
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-RESULTS = "results.json"
+RESULTS, OVERLAY = "results.json", ".overlay.png"
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,10 @@ def find_pictures(sources: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for source in sources:
         if source.is_dir():
-            inside = sorted(p for p in source.iterdir() if p.suffix.lower() in PICTURES)
+            # Not the overlays of an earlier run into the same folder.
+            inside = sorted(
+                p for p in source.iterdir() if p.suffix.lower() in PICTURES and not p.name.endswith(OVERLAY)
+            )
             if not inside:
                 raise SourceError(f"{source}: no pictures in this folder (looked for {', '.join(PICTURES)})")
             found += inside
@@ -77,13 +80,13 @@ def find_pictures(sources: Sequence[Path]) -> list[Path]:
 
 def name_overlays(pictures: Sequence[Path], folder: Path) -> list[Path]:
     """An overlay file for each picture; two pictures of one name get numbers."""
-    names: list[Path] = []
+    names: dict[Path, None] = {}
     for picture in pictures:
-        name, number = folder / f"{picture.stem}.overlay.png", 2
+        name, number = folder / f"{picture.stem}{OVERLAY}", 2
         while name in names:
-            name, number = folder / f"{picture.stem}-{number}.overlay.png", number + 1
-        names.append(name)
-    return names
+            name, number = folder / f"{picture.stem}-{number}{OVERLAY}", number + 1
+        names[name] = None
+    return list(names)
 
 
 def run_pictures(

@@ -64,11 +64,8 @@ def test_json_is_one_document(command: Command, exported: Path, pictures: Path, 
         assert Path(rows[name]["overlay"]).is_file()
         assert [set(found) for found in rows[name]["objects"]] == [{"concept", "score", "box"}] * 6
     assert "is not a picture" in rows["letter.png"]["error"] and "is broken" in rows["cut.png"]["error"]
-    assert [image["file_name"] for image in json.loads((out / "results.json").read_bytes())["images"]] == [
-        "a.png",
-        "b.jpg",
-        "dot.bmp",
-    ]
+    images = json.loads((out / "results.json").read_bytes())["images"]
+    assert [image["file_name"] for image in images] == ["a.png", "b.jpg", "dot.bmp"]
 
 
 def test_bad_pictures_are_named_once_each_and_the_good_are_written(
@@ -77,16 +74,11 @@ def test_bad_pictures_are_named_once_each_and_the_good_are_written(
     out = tmp_path / "out"
     done = command("run", pictures, "--bundle", exported, "--prompt", "shape", "-o", out)
     assert done.code == 3
-    assert {path.name for path in out.iterdir()} == {
-        "a.overlay.png",
-        "b.overlay.png",
-        "dot.overlay.png",
-        "results.json",
-    }
+    overlays = {"a.overlay.png", "b.overlay.png", "dot.overlay.png"}
+    assert {path.name for path in out.iterdir()} == {*overlays, "results.json"}
     lines = done.err.splitlines()
     assert len(lines) == 2 and all(line.startswith("error: ") for line in lines)
-    assert sum(line.count(str(pictures / "letter.png")) for line in lines) == 1
-    assert sum(line.count(str(pictures / "cut.png")) for line in lines) == 1
+    assert [done.err.count(str(pictures / name)) for name in ("letter.png", "cut.png")] == [1, 1]
 
 
 @pytest.mark.parametrize(
@@ -102,14 +94,13 @@ def test_one_bad_picture(
     command: Command, exported: Path, pictures: Path, tmp_path: Path, name: str, fact: str
 ) -> None:
     (pictures / "empty").mkdir()
-    out = tmp_path / "out"
-    done = command("run", pictures / name, "--bundle", exported, "--prompt", "shape", "-o", out)
-    assert done.code == 3 and fact in done.error and not done.out and not out.exists()
+    done = command("run", pictures / name, "--bundle", exported, "--prompt", "x", "-o", tmp_path / "out")
+    assert done.code == 3 and fact in done.error and not done.out
+    assert not (tmp_path / "out").exists()
 
 
 def test_existing_results_are_kept(command: Command, exported: Path, pictures: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    out.mkdir()
+    (out := tmp_path / "out").mkdir()
     words = ("run", pictures / "a.png", "--bundle", exported, "--prompt", "shape", "-o", out)
     for name in ("results.json", "a.overlay.png"):
         (out / name).write_text("mine")

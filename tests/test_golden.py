@@ -122,7 +122,7 @@ def test_the_selftest_judges(got: Agreement, fine: bool) -> None:
     if fine:
         check(got)
     else:
-        with pytest.raises(CheckError, match="golden answers: (of|they name no object)"):
+        with pytest.raises(CheckError, match=r"golden answers: (of|they name no object)"):
             check(got)
 
 

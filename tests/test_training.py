@@ -62,8 +62,6 @@ def batch_of(run: Training, seed: int = 0) -> Batch:
 
 
 def begin(folder: Path, seed: int) -> Training:
-    """As in a process of its own: the cells' heads begin with what torch's own generator gives first."""
-    torch.manual_seed(0)
     return Training(folder, seed)
 
 
