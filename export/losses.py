@@ -52,7 +52,8 @@ def shrink(masks: Tensor, side: int) -> Tensor:
 
 
 def concept_loss(semantic: Tensor, truths: list[Truth]) -> Tensor:
-    """The semantic head [N, 1, s, s] against the union of all items."""
+    """The semantic head [M, 1, s, s] of the first M questions against the union of all items."""
+    truths = truths[: len(semantic)]
     side = semantic.shape[-1]
     unions = torch.stack(
         [t.masks.amax(0) if len(t.masks) else semantic.new_zeros(t.masks.shape[1:]) for t in truths]
@@ -97,27 +98,29 @@ def match(boxes: Tensor, logits: Tensor, truths: list[Truth]) -> tuple[Match, Ma
 
 
 def shape_loss(boxes: Tensor, masks: Tensor | None, truths: list[Truth], rows: Match) -> Tensor:
-    """Boxes, and masks if there are any, of the paired queries: a sum over the pairs."""
+    """Boxes of the paired queries, and masks of those whose question has any: a mean over the pairs."""
     wanted = torch.stack([truths[n].boxes[i] for n, i in zip(rows.sample, rows.item, strict=True)])
     found = boxes[rows.sample, rows.query]
     alike = overlap(to_corners(found), to_corners(wanted))
-    loss = 5 * (found - wanted).abs().sum() + 2 * (1 - alike).sum()
-    if masks is not None:
-        true = torch.stack([truths[n].masks[i] for n, i in zip(rows.sample, rows.item, strict=True)])
-        true, drawn = shrink(true, masks.shape[-1]), masks[rows.sample, rows.query]
-        loss = loss + (20 * focal(drawn, true).mean((1, 2)) + 2 * dice(drawn, true)).sum()
+    loss = (5 * (found - wanted).abs().sum(1) + 2 * (1 - alike)).mean()
+    drawn = [k for k, n in enumerate(rows.sample) if masks is not None and n < len(masks)]
+    if masks is not None and drawn:
+        sample, query, item = ([column[k] for k in drawn] for column in (rows.sample, rows.query, rows.item))
+        true = torch.stack([truths[n].masks[i] for n, i in zip(sample, item, strict=True)])
+        true, found = shrink(true, masks.shape[-1]), masks[sample, query]
+        loss = loss + (20 * focal(found, true).mean((1, 2)) + 2 * dice(found, true)).mean()
     return loss
 
 
 def layer_loss(boxes: Tensor, logits: Tensor, masks: Tensor | None, truths: list[Truth]) -> Tensor:
-    """One decoder layer: boxes [N, Q, 4], logits [N, Q] and, for the last layer, mask logits [N, Q, s, s]."""
+    """One decoder layer: boxes [N, Q, 4], logits [N, Q]; of the last also mask logits [M, Q, s, s]."""
     pairs, helpers = match(boxes, logits, truths)
     if not pairs:
         return logits.sum() * 0
-    loss = shape_loss(boxes, masks, truths, pairs) / len(pairs)
+    loss = shape_loss(boxes, masks, truths, pairs)
     if helpers:
         # Neighbours learn the same shape but not the score: four times the signal for boxes, no duplicates.
-        loss = loss + shape_loss(boxes, masks, truths, helpers) / len(helpers)
+        loss = loss + shape_loss(boxes, masks, truths, helpers)
     target = torch.zeros_like(logits)
     target[pairs.sample, pairs.query] = 1
     # Where the concept is absent presence alone says so; scores are not trained there.

@@ -28,7 +28,9 @@ from sam3_edge.options import COUNT, FOLDER, Named, as_json, overwrite
 @click.option(
     "--image-size", type=COUNT, help="Pixels; a multiple of patch x window. Default: the checkpoint's."
 )
-@click.option("--max-boxes", type=COUNT, help="Exemplar boxes one concept may have. Default: 8.")
+@click.option(
+    "--max-boxes", type=COUNT, help="Exemplar boxes one concept may have. Default: the checkpoint's, or 8."
+)
 @click.option("--concepts", type=FOLDER, help="A text file, a phrase per line, to store precomputed.")
 @click.option("--no-text", is_flag=True, help="Leave the text encoder out; only --concepts can be asked.")
 @click.option("-o", "--output", type=FOLDER, help="Default: NAME[-rSIZE]-SCHEME-TARGET.")

@@ -47,8 +47,8 @@ def check_size(size: dict[str, Any], config: ModelConfig) -> None:
     # The trunk neither dies nor explodes, its tokens differ, and attention chooses without copying.
     low, high = size["weights"]["attention_logit_std"]
     assert 0.1 < low <= high < 3
-    assert 0.3 < size["weights"]["trunk_feature_std"] < 10
-    assert size["weights"]["between_tokens_std"] > size["weights"]["trunk_feature_std"] / 10
+    assert 0.3 < size["weights"]["trunk_feature_std"] < 5
+    assert size["weights"]["between_tokens_std"] > size["weights"]["trunk_feature_std"] / 6
 
 
 def test_a_tiny_model(document: dict[str, Any]) -> None:
