@@ -15,7 +15,7 @@ test:
 oracles:
 	tests/oracles/run.sh
 
-# Full size with random weights, 336 and 1008 px: about half an hour on two cores, 12 GB.
+# Full size with random weights, 336 and 1008 px: about 20 processor minutes, 9 GB.
 parity-full:
 	python -m sam3_edge.benchmarks.parity_full --output benchmarks/results/parity_full.json
 

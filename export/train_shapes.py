@@ -3,8 +3,8 @@
 Stages, because detection losses alone stay on a plateau for more than 800 steps: `dense` teaches the backbone
 colour, shape and texture of every cell without words; `semantic` teaches words through the concept's whole
 mask; `detect` adds queries, boxes and presence; `full` repeats that on full-size pictures; `words` asks more
-of each picture and draws fewer masks. The first three run on quarter-size pictures, four times cheaper, with
-shapes of the same size in pixels.
+of each picture and draws fewer masks, and `again` repeats that from a high rate down. The first three run on
+quarter-size pictures, four times cheaper, with shapes of the same size in pixels.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ STAGES = (
     Stage("detect", 1200, 6e-4, 112, 8, 4, 4, 3),
     Stage("full", 1500, 4e-4, 224, 4, 4, 4, 7),
     Stage("words", 1700, 4e-4, 224, 4, 10, 3, 7),
+    Stage("again", 1000, 3e-4, 224, 4, 10, 3, 7),
 )
 
 

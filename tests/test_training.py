@@ -170,7 +170,7 @@ def test_a_batch_is_consistent() -> None:
     run = Training(Path(), seed=0)
     batch = batch_of(run)
     assert batch.pictures.shape == (4, 3, 56, 56) and batch.pictures.abs().max() <= 1
-    assert batch.picture_of.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert batch.picture_of.tolist() == [0, 1, 2, 3, 0, 1, 2, 3] and batch.drawn == 8
     assert len(batch.truths) == len(batch.token_ids) == 8
     for truth in batch.truths:
         assert len(truth.boxes) == len(truth.masks)
