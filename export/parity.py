@@ -96,7 +96,7 @@ def measure(call: Call, got: Arrays) -> list[OutputError]:
 
 
 def compare_graph(bundle: Bundle, calls: Sequence[Call], *, threads: int | None) -> list[OutputError]:
-    """Run one graph on recorded feeds. A session of its own: at 1008 px one backbone takes 8 GB."""
+    """Run one graph on recorded feeds. A session of its own: at 1008 px the backbone takes 5 GB."""
     session = open_session(bundle, threads=threads)
     worst: dict[str, OutputError] = {}
     for call in calls:
