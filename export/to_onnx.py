@@ -27,7 +27,10 @@ def lower(module: nn.Module, spec: GraphSpec, folder: Path) -> str:
     The same module gives the same bytes: names follow the modules, and nothing of this machine is kept.
     """
     example = tuple(torch.zeros(t.shape, dtype=getattr(torch, t.dtype)) for t in spec.inputs)
-    for talker in ("onnxscript", "torch.onnx"):  # each Split that is not folded, each absent torchvision operator
+    for talker in (
+        "onnxscript",
+        "torch.onnx",
+    ):  # each Split that is not folded, each absent torchvision operator
         logging.getLogger(talker).setLevel(logging.ERROR)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # deprecations between the exporter's own parts
