@@ -19,6 +19,8 @@ from sam3_edge.verb_export import export_job, show_export
 )
 def command(run_only: bool, output: Path) -> None:
     """Export the built-in model, prove it, and let it find shapes by phrase and by example."""
+    from PIL import Image
+
     from sam3_edge import console, load
     from sam3_edge.builtin import builtin_bundle
     from sam3_edge.demo import ask_all, contact_sheet
@@ -38,9 +40,12 @@ def command(run_only: bool, output: Path) -> None:
         "Asked of three generated pictures", ("question: right of wanted", "presence", "scores"), rows
     )
     sheet = write_file(output / "contact_sheet.png", png(contact_sheet(answers)), overwrite=True)
+    first = answers[0]
+    picture = write_file(output / "picture.png", png(Image.fromarray(first.picture)), overwrite=True)
+    phrase = first.found.concept
     console.note("Next:")
     name = "" if run_only else f" --bundle {bundle}"
-    console.note(f"  sam3-edge run {sheet} --prompt 'red circle' --prompt star -o {output / 'results'}{name}")
+    console.note(f"  sam3-edge run {picture} --prompt '{phrase}' -o {output / 'results'}{name}")
     console.note("  sam3-edge doctor --selftest")
     console.note(
         "  sam3-edge export --checkpoint facebook/sam3 --target onnx   # needs access, see the README"

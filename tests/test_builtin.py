@@ -123,10 +123,10 @@ def test_demo_without_torch(tmp_path: Path) -> None:
     done = sam3_edge("demo", "--run-only", "-o", "out", before=NOT_THERE, folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "out/contact_sheet.png\n" and "\x1b" not in done.stderr
-    assert "sam3-edge run out/contact_sheet.png" in done.stderr  # what to paste next
+    assert "sam3-edge run out/picture.png" in done.stderr  # what to paste next
     with Image.open(tmp_path / "out/contact_sheet.png") as sheet:
         assert sheet.size == (4 * TILE, PICTURES * (TILE + CAPTION))
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["contact_sheet.png"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"contact_sheet.png", "picture.png"}
 
 
 def test_run_without_a_bundle_is_the_builtin_model(tmp_path: Path) -> None:
