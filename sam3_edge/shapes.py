@@ -6,6 +6,7 @@ with the items that answer it. Everything follows from the random generator that
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +21,12 @@ COLOURS = {
     "yellow": (235, 215, 55),
     "purple": (150, 60, 190),
     "orange": (240, 135, 35),
+    "black": (25, 25, 28),
+    "cyan": (40, 205, 215),
 }
 TEXTURES = ("plain", "striped", "dotted")
+# Never drawn and never named in training: what a model says to these shows whether it puts words together.
+UNSEEN = frozenset({("star", "cyan"), ("square", "cyan"), ("cross", "black"), ("triangle", "black")})
 # Things that are never in a scene: the model must learn to say no to words it has not met.
 ABSENT = ("dog", "person", "yellow bus", "tree", "red car", "cup", "moon", "green leaf")
 WORDS = (
@@ -41,13 +46,17 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Item:
-    """One shape of a scene. `mask` [S, S] is what is visible of it; `box` is xyxy in pixels, of the mask."""
+    """One shape of a scene. `mask` [S, S] is what is visible of it; `box` is xyxy in pixels, of the mask.
+
+    `hidden` is the share of its area that lies behind later items, 0 to 0.45.
+    """
 
     shape: str
     colour: str
     texture: str
     mask: Mask
     box: tuple[int, int, int, int]
+    hidden: float = 0.0
 
     @property
     def words(self) -> frozenset[str]:
@@ -117,7 +126,10 @@ def paint(
     base = np.array(COLOURS[colour], np.float32) + rng.normal(0, 10, 3).astype(np.float32)
     if texture == "plain":
         return np.broadcast_to(base, (height, width, 3))
-    other = base * 0.35 if rng.random() < 0.5 else base * 0.3 + 175
+    dark, light = base * 0.35, base * 0.3 + 175
+    other = dark if rng.random() < 0.5 else light
+    if abs(other - base).mean() < 50:  # black on black is no pattern
+        other = light if other is dark else dark
     y, x = np.mgrid[:height, :width].astype(np.float32)
     turn, period = rng.uniform(0, np.pi), rng.uniform(7, 11)
     u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
@@ -128,42 +140,96 @@ def paint(
     return np.where(second[..., None], other, base).astype(np.float32)
 
 
+def cut(rng: np.random.Generator, photographs: Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.float32]:
+    """A random square of a random photograph, as a ground [size, size, 3], mirrored half of the time."""
+    photograph = photographs[int(rng.integers(len(photographs)))]
+    side = int(rng.uniform(0.5, 1) * min(photograph.shape[:2]))
+    y, x = (int(rng.integers(0, length - side + 1)) for length in photograph.shape[:2])
+    square = photograph[y : y + side, x : x + side]
+    square = square[:, ::-1] if rng.random() < 0.5 else square
+    return np.array(Image.fromarray(square).resize((size, size), Image.Resampling.BICUBIC), np.float32)
+
+
 def box_of(mask: Mask) -> tuple[int, int, int, int]:
     """The tight box of a non-empty mask, xyxy with exclusive ends."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def draw_scene(rng: np.random.Generator, *, size: int = 224, most: int = 7) -> Scene:
-    """Draw 1 to `most` shapes on a cluttered ground of size x size pixels."""
-    canvas = background(rng, size)
-    placed: list[tuple[tuple[str, str, str], Mask, int]] = []
+def look(rng: np.random.Generator, withheld: Collection[tuple[str, str]]) -> tuple[str, str, str]:
+    """A random shape, colour and texture, but no withheld pair of shape and colour."""
+    while True:
+        shape, colour = str(rng.choice(SHAPES)), str(rng.choice(list(COLOURS)))
+        texture = str(rng.choice(TEXTURES, p=(0.5, 0.25, 0.25)))
+        if (shape, colour) not in withheld:
+            return shape, colour, texture
+
+
+@dataclass
+class Placed:
+    """An item while a scene is drawn: what is still visible of it, and all the pixels it covers."""
+
+    look: tuple[str, str, str]
+    centre: Points
+    visible: Mask
+    area: int
+
+
+def place(
+    rng: np.random.Generator, shape: str, placed: list[Placed], *, size: int, crowd: float
+) -> tuple[Points, NDArray[np.float32]] | None:
+    """A centre and the coverage [size, size] of a new item; None if eight tries hid too much of others."""
+    for _ in range(8):
+        radius = rng.uniform(15, 40)
+        centre = rng.uniform(0.6 * radius, size - 0.6 * radius, 2)
+        if crowd and placed and rng.random() < crowd:  # beside or over another item
+            centre = placed[int(rng.integers(len(placed)))].centre + rng.uniform(-40, 40, 2)
+            centre = np.clip(centre, 0.6 * radius, size - 0.6 * radius)
+        alpha = coverage(outline(shape, radius, rng.uniform(0, 2 * np.pi)) + centre, size)
+        mask = alpha > 0.5
+        # Nothing may be hidden beyond recognition: 55 % of each item stays visible.
+        if all((other.visible & ~mask).sum() > 0.55 * other.area for other in placed):
+            return centre, alpha
+    return None
+
+
+def draw_scene(
+    rng: np.random.Generator,
+    *,
+    size: int = 224,
+    most: int = 7,
+    photographs: Sequence[NDArray[np.uint8]] = (),
+    withheld: Collection[tuple[str, str]] = (),
+    crowd: float = 0.0,
+) -> Scene:
+    """Draw 1 to `most` shapes on a cluttered ground of size x size pixels.
+
+    With `photographs`, half of the grounds are cut out of one. `crowd` is the chance 0..1 that an item is
+    put where it may hide a part of another. `withheld` pairs of shape and colour are not drawn.
+    """
+    canvas = cut(rng, photographs, size) if photographs and rng.random() < 0.5 else background(rng, size)
+    placed: list[Placed] = []
     for _ in range(int(rng.integers(1, most + 1))):
-        look = (
-            str(rng.choice(SHAPES)),
-            str(rng.choice(list(COLOURS))),
-            str(rng.choice(TEXTURES, p=(0.5, 0.25, 0.25))),
-        )
+        drawn = look(rng, withheld)
         if placed and rng.random() < 0.3:  # repeat a look: concepts have several instances
-            look = placed[int(rng.integers(len(placed)))][0]
-        for _ in range(8):
-            radius = rng.uniform(15, 40)
-            centre = rng.uniform(0.6 * radius, size - 0.6 * radius, 2)
-            alpha = coverage(outline(look[0], radius, rng.uniform(0, 2 * np.pi)) + centre, size)
-            mask = alpha > 0.5
-            # Nothing may be hidden beyond recognition: 55 % of each item stays visible.
-            if all((seen & ~mask).sum() > 0.55 * area for _, seen, area in placed):
-                break
-        else:
+            drawn = placed[int(rng.integers(len(placed)))].look
+        found = place(rng, drawn[0], placed, size=size, crowd=crowd)
+        if found is None:
             continue
+        centre, alpha = found
         x0, y0, x1, y1 = box_of(alpha > 0)
-        surface = paint(rng, y1 - y0, x1 - x0, colour=look[1], texture=look[2])
+        surface = paint(rng, y1 - y0, x1 - x0, colour=drawn[1], texture=drawn[2])
         canvas[y0:y1, x0:x1] += (surface - canvas[y0:y1, x0:x1]) * alpha[y0:y1, x0:x1, None]
-        placed = [(other, seen & ~mask, area) for other, seen, area in placed]
-        placed.append((look, mask, int(mask.sum())))
+        mask = alpha > 0.5
+        for other in placed:
+            other.visible = other.visible & ~mask
+        placed.append(Placed(drawn, centre, mask, int(mask.sum())))
     grain = rng.standard_normal(canvas.shape, np.float32) * np.float32(rng.uniform(1, 6))
     canvas = canvas * np.float32(rng.uniform(0.85, 1.1)) + grain
-    items = tuple(Item(*look, mask=mask, box=box_of(mask)) for look, mask, _ in placed)
+    items = tuple(
+        Item(*one.look, mask=one.visible, box=box_of(one.visible), hidden=1 - one.visible.sum() / one.area)
+        for one in placed
+    )
     return Scene(np.clip(canvas, 0, 255).astype(np.uint8), items)
 
 
@@ -194,9 +260,15 @@ def ask_for(rng: np.random.Generator, scene: Scene) -> Question:
     return Question(spoken(rng, words), (), answers(scene, words))
 
 
-def ask_in_vain(rng: np.random.Generator, scene: Scene) -> Question:
-    """A phrase that is true of none: an item with one attribute changed, or a thing never drawn."""
-    if rng.random() < 0.1:
+def ask_in_vain(
+    rng: np.random.Generator,
+    scene: Scene,
+    *,
+    withheld: Collection[tuple[str, str]] = (),
+    absent: float = 0.1,
+) -> Question:
+    """A phrase true of none: an item with one attribute changed, or (`absent`) a thing never drawn."""
+    if rng.random() < absent:
         return Question(str(rng.choice(ABSENT)), (), ())
     for _ in range(20):
         words = set(some_of(rng, scene.items[int(rng.integers(len(scene.items)))].words))
@@ -205,6 +277,8 @@ def ask_in_vain(rng: np.random.Generator, scene: Scene) -> Question:
             if old := words & set(group):
                 words = words - old | {str(rng.choice(group))}
                 break
+        if any({shape, colour} <= words for shape, colour in withheld):
+            continue
         if words and not answers(scene, frozenset(words)):
             return Question(spoken(rng, frozenset(words)), (), ())
     return Question(str(rng.choice(ABSENT)), (), ())
@@ -231,8 +305,8 @@ def ask_by_box(rng: np.random.Generator, scene: Scene) -> Question:
     return Question(phrase, tuple(boxes), tuple(sorted(wanted)))
 
 
-def ask(rng: np.random.Generator, scene: Scene) -> Question:
+def ask(rng: np.random.Generator, scene: Scene, *, withheld: Collection[tuple[str, str]] = ()) -> Question:
     """A random question: half of the phrases are in vain, a quarter of the questions carry boxes."""
     if rng.random() < 0.25:
         return ask_by_box(rng, scene)
-    return ask_for(rng, scene) if rng.random() < 0.55 else ask_in_vain(rng, scene)
+    return ask_for(rng, scene) if rng.random() < 0.55 else ask_in_vain(rng, scene, withheld=withheld)
