@@ -118,6 +118,11 @@ class Clip:
         seen = {number: runs for number, masklet in self.objects.items() if (runs := masklet[frame])}
         return list(seen), Masks(self.size, tuple(seen.values()))
 
+    def above(self, threshold: float) -> Clip:
+        """Only the identities that score above `threshold`."""
+        kept = {n: masklet for n, masklet in self.objects.items() if self.scores[n] > threshold}
+        return Clip(self.size, self.frames, kept, {n: self.scores[n] for n in kept})
+
 
 @dataclass(frozen=True)
 class ClipCase:

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Asks the official model again and compares with the committed recording. Makes the environment if it is missing
+# Asks the official code again and compares with the committed recordings. Makes the environment if it is missing
 # or out of date.
 #
-#   run.sh [--write] [VENV]      --write replaces the recording; PYTHON names the interpreter (recorded with 3.11)
+#   run.sh [--write] [VENV]      --write replaces the recordings; PYTHON names the interpreter (recorded with 3.11)
 set -eu
 
 write=
@@ -23,4 +23,9 @@ fi
 
 cd "$here/.."
 # One thread: sums in one order, and far faster on a busy machine.
-OMP_NUM_THREADS=1 exec "$venv/bin/python" -m oracles.official_image $write
+export OMP_NUM_THREADS=1
+failed=0
+for oracle in official_image official_metrics official_hota; do
+    "$venv/bin/python" -m "oracles.$oracle" $write || failed=1
+done
+exit $failed
