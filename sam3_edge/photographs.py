@@ -36,7 +36,7 @@ def folder() -> Path:
     found = util.find_spec("skimage")
     if found is None or found.origin is None:
         raise BackendError(
-            "scikit-image is missing, whose photographs are grounds of `shapes`: pip install 'sam3-edge[judge]'"
+            "scikit-image is missing, whose pictures are grounds of `shapes`: pip install 'sam3-edge[judge]'"
         )
     return Path(found.origin).parent / "data"
 

@@ -137,3 +137,10 @@ def content_hash(pictures: Iterator[FrozenPicture]) -> str:
 def cases() -> list[PictureCase]:
     """Every case of the set."""
     return [case for frozen in frozen_pictures() for case in frozen.cases]
+
+
+def questions() -> Iterator[tuple[PictureCase, NDArray[np.uint8], Concept]]:
+    """Every case with its picture and what to ask of it, those of one picture in a row."""
+    for frozen in frozen_pictures():
+        for case, concept in zip(frozen.cases, frozen.concepts, strict=True):
+            yield case, frozen.picture, concept
