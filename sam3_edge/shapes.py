@@ -130,7 +130,7 @@ def paint(
     other = dark if rng.random() < 0.5 else light
     if abs(other - base).mean() < 50:  # black on black is no pattern
         other = light if other is dark else dark
-    y, x = np.mgrid[:height, :width].astype(np.float32)
+    y, x = np.mgrid[:height, :width].astype(np.float64)
     turn, period = rng.uniform(0, np.pi), rng.uniform(7, 11)
     u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
     if texture == "striped":
