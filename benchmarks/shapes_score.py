@@ -15,8 +15,9 @@ from sam3_edge.agreement import overlaps, pair
 from sam3_edge.builtin import builtin_bundle
 from sam3_edge.bundle import Bundle
 from sam3_edge.demo import concept_of
+from sam3_edge.questions import Question, ask_by_box, ask_for, ask_in_vain
 from sam3_edge.segmenter import Segmentation, Segmenter, load
-from sam3_edge.shapes import Question, Scene, ask_by_box, ask_for, ask_in_vain, draw_scene
+from sam3_edge.shapes import Scene, draw_scene
 from sam3_edge.writing import write_file
 
 SEED = 990  # of scenes that no training has seen

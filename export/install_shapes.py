@@ -17,10 +17,11 @@ MOST_BYTES = 7_000_000  # of the weights and of the bundle each: both ship in th
 @click.command()
 @click.argument("weights", type=click.Path(exists=True, path_type=Path))
 def main(weights: Path) -> None:
-    """Store WEIGHTS in half precision beside the code and export the bundle that ships in the wheel."""
+    """Store WEIGHTS, and the merges.txt beside them, with the code and export the bundle that ships."""
     place = builtin_checkpoint()
-    merges = place / "merges.txt"
+    merges = weights.with_name("merges.txt")
     model = load(weights, tokenizer=merges).model
+    (place / "merges.txt").write_bytes(merges.read_bytes())
     save(model, place / "model.safetensors", half=True)
     bundle, parity = export(Job(output=place.parent / "shapes", target="onnx", scheme="fp16", overwrite=True))
     for path in (place, bundle.path):

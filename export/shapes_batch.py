@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sam3_edge.boxes import pooling_matrices
-from sam3_edge.shapes import Question, Scene, ask, draw_scene
+from sam3_edge.questions import Question, ask
+from sam3_edge.shapes import UNSEEN, Scene, draw_scene
 from sam3_edge.spec import MASKED, ModelConfig
 from sam3_edge.tokenizer import Tokenizer
 
@@ -82,10 +84,24 @@ def draw_batch(
     questions: int,
     most: int,
     drawn: int | None = None,
+    photographs: Sequence[NDArray[np.uint8]] = (),
 ) -> Batch:
-    """Draw scenes at the model's size and ask `questions` of each, of which `drawn` (all) get masks."""
-    scenes = [draw_scene(rng, size=config.image_size, most=most) for _ in range(pictures)]
-    asked = [ask(rng, scene) for _ in range(questions) for scene in scenes]
+    """Draw scenes at the model's size and ask `questions` of each, of which `drawn` (all) get masks.
+
+    Nothing of `UNSEEN` is drawn or asked: those pairs are kept to judge by.
+    """
+    scenes = [
+        draw_scene(
+            rng,
+            size=config.image_size,
+            most=most,
+            photographs=photographs,
+            withheld=UNSEEN,
+            crowd=0.3,
+        )
+        for _ in range(pictures)
+    ]
+    asked = [ask(rng, scene, withheld=UNSEEN) for _ in range(questions) for scene in scenes]
     encoded = [tokenizer.encode(question.phrase, LENGTH) for question in asked]
     valid = np.concatenate([mask for _, mask in encoded])
     feeds, exemplar_bias = exemplar_feeds(rng, asked, config, limit=2)

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from torch import Tensor
+from torch import Tensor, nn
 
 from sam3_edge.builtin import builtin_checkpoint
 from sam3_edge.export import checkpoint, train_shapes
 from sam3_edge.export.losses import Truth, concept_loss, detection_loss
 from sam3_edge.export.merges import learn_merges
+from sam3_edge.export.processes import rank, share_gradients, together
 from sam3_edge.export.shapes_batch import Batch, draw_batch
 from sam3_edge.export.train_shapes import SHAPES_CONFIG, STAGES, Stage, Training, resized
-from sam3_edge.shapes import ABSENT, WORDS
+from sam3_edge.shapes import ABSENT, UNSEEN, WORDS
 from sam3_edge.tokenizer import FIXED, Tokenizer
 
 SMALL = replace(
@@ -150,13 +151,45 @@ def test_a_run_that_was_stopped_goes_on_as_if_not(tmp_path: Path, monkeypatch: p
 
 def test_the_command(tmp_path: Path) -> None:
     """All stages to a checkpoint that `export` reads; a second call has nothing left to do."""
-    threads = str(torch.get_num_threads())
     for _ in range(2):
-        done = CliRunner().invoke(train_shapes.main, [str(tmp_path), "--threads", threads])
+        done = CliRunner().invoke(train_shapes.main, [str(tmp_path), "--processes", "1"])
         assert done.exit_code == 0, done.output
         assert f"saved {tmp_path / 'model.safetensors'}" in done.output
     found = checkpoint.load(tmp_path / "model.safetensors")
     assert found.config == SMALL and found.licence == "Apache-2.0"
+    assert (tmp_path / "merges.txt").read_text() == learn_merges(WORDS)
+
+
+def give_own_gradient(folder: Path) -> None:
+    """In each of two processes: gradients 1 and 3 for one weight, one of them none for the other."""
+    number = rank()
+    both, one = nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(3))
+    both.grad = torch.full((2, 2), 1.0 + 2 * number)
+    one.grad = torch.ones(3) if number else None
+    share_gradients([both, one])
+    torch.save((both.grad, one.grad), folder / f"{number}.pt")
+
+
+def test_processes_share_the_mean_gradient(tmp_path: Path) -> None:
+    together(give_own_gradient, tmp_path, processes=2)
+    for number in range(2):
+        both, one = torch.load(tmp_path / f"{number}.pt")
+        assert torch.equal(both, torch.full((2, 2), 2.0)) and torch.equal(one, torch.full((3,), 0.5))
+
+
+def test_nothing_withheld_is_drawn_or_asked() -> None:
+    run, said = Training(Path(), seed=0), set()
+    for seed in range(40):
+        batch = batch_of(run, seed)
+        drawn = {(item.shape, item.colour) for scene in batch.scenes for item in scene.items}
+        assert not drawn & UNSEEN
+        said |= {tuple(ids) for ids in batch.token_ids.tolist()}
+    for shape, colour in UNSEEN:
+        phrase = run.tokenizer.encode(f"{colour} {shape}", 8)[0][0]
+        assert tuple(phrase.tolist()) not in said
+    assert any(
+        item.colour == "cyan" for seed in range(9) for s in batch_of(run, seed).scenes for item in s.items
+    )
 
 
 def test_larger_pictures_need_no_other_weights() -> None:

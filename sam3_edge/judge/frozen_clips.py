@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from sam3_edge.judge.case import Clip, ClipCase, Masklet, encode
 from sam3_edge.judge.datasets import key_of
-from sam3_edge.shapes import COLOURS, SHAPES, UNSEEN, some_of, spoken
+from sam3_edge.questions import some_of, spoken
+from sam3_edge.shapes import COLOURS, SHAPES, UNSEEN
 from sam3_edge.shapes_clips import Script, draw_clip, draw_masks
 from sam3_edge.shapes_scripts import write_script
 
