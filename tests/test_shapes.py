@@ -89,7 +89,7 @@ def test_colours_are_what_they_are_called() -> None:
             if item.texture == "plain":
                 mean = scene.picture[item.mask].mean(0)
                 found = "black" if mean.max() < 80 else names[int((known @ mean).argmax())]
-                    assert found == item.colour
+                assert found == item.colour
                 checked += 1
     assert checked > 50
 
