@@ -1,4 +1,4 @@
-.PHONY: install check test oracles parity-full shapes wheel
+.PHONY: install check test oracles parity-full judge shapes wheel
 
 install:
 	pip install -e '.[dev]'
@@ -18,6 +18,10 @@ oracles:
 # Full size with random weights, 336 and 1008 px: about 20 processor minutes, 9 GB.
 parity-full:
 	python -m sam3_edge.benchmarks.parity_full --output benchmarks/results/parity_full.json
+
+# The built-in model in PyTorch and ONNX Runtime, and the baselines, on the frozen sets: about 15 processor minutes.
+judge:
+	python -m sam3_edge.benchmarks.judge --output benchmarks/results/judge.json
 
 # Train the built-in model from scratch (hours on two cores, resumable) and make its bundle.
 shapes:

@@ -225,7 +225,7 @@ def show(document: dict[str, Any]) -> None:
 def main(sizes: tuple[int, ...], output: Path | None, folder: Path | None) -> None:
     """Export SAM 3 at full size with random weights, and measure errors and memory."""
     try:
-        configs = [replace(ModelConfig(), image_size=size) for size in sizes]
+        configs = [replace(ModelConfig(), image_size=size, memory_layers=0) for size in sizes]
         document = report(configs, folder or Path(tempfile.gettempdir()))
         if output is not None:
             write_file(output, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)

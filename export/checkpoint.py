@@ -76,6 +76,8 @@ def load(
         refuse_sam_3_1(next(filter(SAM_3_1.search, weights), ""), str(source))
         layout, found = describe(weights, folder, official=official, config=config)
         found = replace(found, image_size=image_size or found.image_size)
+        if official and not any(name.startswith(names_official.TRACKER) for name in weights):
+            found = replace(found, memory_layers=0)
         model = Sam3(found)
         fill(model, weights, layout, origin=str(source))
         licence = weights.metadata.get(LICENCE, "SAM" if layout is not OURS else "Apache-2.0")

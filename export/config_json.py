@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sam3_edge.errors import CheckError, SourceError
 from sam3_edge.spec import ModelConfig
+
+from . import tracker_json
 
 TRUNK, NECK, TEXT = "vision_config.backbone_config", "vision_config", "text_config"
 FUSION = ("geometry_encoder_config", "detr_encoder_config", "detr_decoder_config")
@@ -89,25 +92,51 @@ def read_config(path: Path) -> ModelConfig:
     kind = values.get("model_type")
     if kind not in ("sam3", "sam3_video"):
         raise CheckError(f"{path}: model_type is {kind!r}; sam3-edge reads sam3 and sam3_video")
-    if kind == "sam3_video":
-        values = values.get("detector_config") or {}
-    return config_of(values, origin=str(path))
+    if kind == "sam3":
+        return config_of(values, origin=str(path))
+    image = config_of(values.get("detector_config") or {}, origin=str(path))
+    return replace(image, **tracker_fields(values.get("tracker_config") or {}, image, origin=str(path)))
 
 
 def config_of(values: Mapping[str, Any], *, origin: str) -> ModelConfig:
-    """The model that the JSON of a `Sam3Config` describes. `origin` is what an error names."""
+    """The image model that the JSON of a `Sam3Config` describes. `origin` is what an error names."""
     usual = CLIP_DEFAULTS if values.get(TEXT) is not None else {}
-    for path, want in BUILT_IN.items():
-        if (got := find(values, path, usual.get(path, want[0]))) not in want:
-            raise CheckError(
-                f"{origin}: {path} is {json.dumps(got)}; sam3-edge has {json.dumps(want[-1])} built in"
-            )
-    fields = {}
+    check_built_in(values, BUILT_IN, usual=usual, origin=origin)
+    fields: dict[str, Any] = {"memory_layers": 0}
     for field, paths in FIELDS.items():
         found = {path: find(values, path, usual.get(path, getattr(ModelConfig, field))) for path in paths}
         fields[field] = agreed(found, origin)
     check_divisors(fields, origin)
     return ModelConfig.from_json({**fields, "mask_queries": min(ModelConfig.mask_queries, fields["queries"])})
+
+
+def tracker_fields(values: Mapping[str, Any], image: ModelConfig, *, origin: str) -> dict[str, Any]:
+    """The tracker's numbers in a `tracker_config`; its widths must be the image model's."""
+    check_built_in(values, tracker_json.BUILT_IN, usual={}, origin=f"{origin}: tracker_config")
+    found = {
+        path: agreed({path: find(values, path, usual)}, f"{origin}: tracker_config")
+        for path, usual in tracker_json.USUAL.items()
+    }
+    for path, times in tracker_json.WIDTHS.items():
+        if found[path] != (want := times * image.dim):
+            raise CheckError(f"{origin}: tracker_config: {path} is {found[path]}, the detector's want {want}")
+    for path, times in tracker_json.DIVISORS.items():
+        if image.dim % (found[path] * times):
+            raise CheckError(
+                f"{origin}: tracker_config: {path} is {found[path]}, want a divisor of {image.dim // times}"
+            )
+    return tracker_json.fields_of(found)
+
+
+def check_built_in(
+    values: Mapping[str, Any], known: Mapping[str, tuple[Any, ...]], *, usual: Mapping[str, Any], origin: str
+) -> None:
+    """Raises `CheckError` for a value that the model has built in otherwise."""
+    for path, want in known.items():
+        if (got := find(values, path, usual.get(path, want[0]))) not in want:
+            raise CheckError(
+                f"{origin}: {path} is {json.dumps(got)}; sam3-edge has {json.dumps(want[-1])} built in"
+            )
 
 
 def find(values: Mapping[str, Any], path: str, default: Any) -> Any:

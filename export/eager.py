@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sam3_edge.session import Value, check_feeds
+from sam3_edge.session import HostValues, Value, check_feeds
 from sam3_edge.spec import graph_specs
 
 from .model import Sam3
@@ -27,7 +27,7 @@ class Call:
     answers: Arrays
 
 
-class EagerSession:
+class EagerSession(HostValues):
     """Runs the modules as they are, and keeps the first `keep` calls of each graph."""
 
     def __init__(self, model: Sam3, *, keep: int = 0) -> None:
@@ -43,11 +43,10 @@ class EagerSession:
         tensors = out if isinstance(out, tuple) else (out,)
         answers = {t.name: x.numpy() for t, x in zip(spec.outputs, tensors, strict=True)}
         if len(self.calls[graph]) < self.keep:
-            self.calls[graph].append(Call(graph, dict(feeds), answers))
+            # Copies: an arena's rows are views, and change.
+            fed = {name: np.array(value) for name, value in feeds.items()}
+            self.calls[graph].append(Call(graph, fed, answers))
         return answers
-
-    def fetch(self, value: Value) -> NDArray[Any]:
-        return np.asarray(value)
 
     def close(self) -> None:
         self.calls.clear()

@@ -94,12 +94,13 @@ class SelfAttention(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention whose query, key and value come from different places."""
+    """Attention whose query, key and value come from different places; `inner` is its own width."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, inner: int | None = None) -> None:
         super().__init__()
         self.heads = heads
-        self.query, self.key, self.value, self.out = (nn.Linear(dim, dim) for _ in range(4))
+        self.query, self.key, self.value = (nn.Linear(dim, inner or dim) for _ in range(3))
+        self.out = nn.Linear(inner or dim, dim)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
         return self.out(attend(self.query(query), self.key(key), self.value(value), self.heads, bias))
@@ -117,6 +118,16 @@ class MLP(nn.Module):
         for layer in self.layers[:-1]:
             x = self.activation(layer(x))
         return self.layers[-1](x)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of [B, C, H, W]."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class FusionLayer(nn.Module):

@@ -1,4 +1,4 @@
-"""SAM 3 for pictures: one module per graph, and the path of one picture through them."""
+"""SAM 3: one module per graph, and how the prompt of a picture is put together."""
 
 from __future__ import annotations
 
@@ -13,10 +13,14 @@ from .exemplar import Exemplar
 from .features import Features
 from .masks import Masks
 from .text import Text
+from .tracker import GRAPHS, Tracker
 
 
 class Sam3(nn.Module):
-    """The whole image model. Attribute names are graph names (`sam3_edge.spec.graph_specs`)."""
+    """The whole model. Attribute names are graph names (`sam3_edge.spec.graph_specs`), but for the tracker's.
+
+    Its graphs share most of their weights, which all stand below `tracker`.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -27,9 +31,13 @@ class Sam3(nn.Module):
         self.exemplar = Exemplar(config)
         self.detector = Detector(config)
         self.masks = Masks(config)
+        if config.tracks:
+            self.tracker = Tracker(config)
 
     def graph(self, name: str) -> nn.Module:
         """The module behind a graph's name."""
+        if name in GRAPHS:
+            return GRAPHS[name](self.tracker).train(self.training)
         module = getattr(self, name)
         assert isinstance(module, nn.Module)
         return module
@@ -50,6 +58,8 @@ class Sam3(nn.Module):
 def fold(model: Sam3) -> Sam3:
     """Apply every exact weight fold, in place, and leave the model ready to lower."""
     model.detector_features.fold()
+    if model.config.tracks:
+        model.tracker.fold()
     return model.eval()
 
 

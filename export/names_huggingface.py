@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import names_huggingface_tracker as tracker
 from .weights import Layout, Names, Source, as_grid, under
 
 ATTENTION: Names = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "o_proj"}
@@ -110,11 +111,12 @@ LAYOUT = Layout(
         **under("detector", "detr_decoder", DECODER),
         **under("detector.scorer", "dot_product_scoring", SCORER),
         **under("masks", "mask_decoder", MASKS),
+        **under("tracker", "/tracker_model", tracker.TRACKER),
+        **under("tracker.features.neck", "/tracker_neck", FEATURES),
     },
+    tracker=("tracker_model.*", "tracker_neck.*"),
     ignored=(
-        # The video tracker: other graphs than those of a picture.
-        "tracker_model.*",
-        "tracker_neck.*",
+        *tracker.IGNORED,
         # The half-size level, which the reference computes and drops.
         "vision_encoder.neck.fpn_layers.3.*",
         # CLIP's projection of the whole phrase; the prompt is made of the single tokens.

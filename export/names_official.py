@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from . import names_official_tracker as tracker
 from .weights import Layout, Names, Source, as_grid, under
 
 # Query, key and value are the thirds of one tensor.
@@ -118,6 +119,8 @@ MASKS: Names = {
     **under("query", "mask_predictor.mask_embed", MLP),
 }
 
+TRACKER = "tracker."  # a file with nothing below this is an image model
+
 LAYOUT = Layout(
     prefix="detector.",
     sources={
@@ -129,12 +132,14 @@ LAYOUT = Layout(
         **under("detector", "transformer.decoder", DECODER),
         **under("detector.scorer", "dot_prod_scoring", SCORER),
         **under("masks", "segmentation_head", MASKS),
+        **under("tracker", "/tracker", tracker.TRACKER),
+        **under("tracker.features.neck.levels", "backbone.vision_backbone", tracker.NECK),
     },
+    tracker=("tracker.*", "backbone.vision_backbone.sam2_convs.*"),
     ignored=(
-        # The tracker, for video and for clicks on pictures: other graphs.
-        "tracker.*",
+        *tracker.IGNORED,
+        # Another tracker, for clicks on pictures.
         "inst_interactive_predictor.*",
-        "backbone.vision_backbone.sam2_convs.*",
         # The half-size level, which the reference computes and drops.
         "backbone.vision_backbone.convs.3.*",
         # Rotary angles, complex numbers: constants that we compute.

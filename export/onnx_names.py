@@ -11,13 +11,15 @@ from collections import Counter
 
 import onnx_ir as ir
 
+NO_SCOPE = "_empty_nn_module_stack_from_metadata_hook"  # the exporter's name for a graph input's own size
 SCOPES = "pkg.torch.onnx.name_scopes"
 
 
 def scope_of(node: ir.Node) -> str | None:
     """The module a node comes from, `` for the root; None for what the exporter itself rewrote."""
     scopes = node.metadata_props.get(SCOPES)
-    return None if scopes is None else str(ast.literal_eval(scopes)[:-1][-1])
+    scope = None if scopes is None else str(ast.literal_eval(scopes)[:-1][-1])
+    return "" if scope == NO_SCOPE else scope
 
 
 def name_nodes(model: ir.Model) -> None:

@@ -28,7 +28,7 @@ from sam3_edge.tokenizer import Tokenizer
 
 from . import checkpoint as checkpoints
 from .eager import Call, EagerSession
-from .examples import examples
+from .examples import examples, track
 from .model import fold
 from .parity import GATES, Parity, prove
 
@@ -165,6 +165,8 @@ def write_graphs(
     phrases = Phrases(eager, length=found.config.text_length, tokenizer=tokenizer)
     say("running PyTorch")
     cases = answer_examples(Segmenter(found.config, eager, phrases), job)
+    if found.config.tracks:
+        track(eager, found.config, [call.answers["trunk_feature"] for call in eager.calls["backbone"]])
     if job.phrases:
         pack = dict.fromkeys((*job.phrases, VISUAL))
         write_concepts(folder, {phrase: phrases.prompt(phrase) for phrase in pack})

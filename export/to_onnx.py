@@ -11,13 +11,14 @@ import onnx_ir as ir
 import torch
 from torch import nn
 
-from sam3_edge.spec import GraphSpec
+from sam3_edge.spec import OBJECTS, GraphSpec
 
 from .onnx_names import name_nodes, strip
 
 # 18 splits GELU into its pieces; 23 emits an Attention operator that ONNX Runtime 1.32 rejects with a bias.
 OPSET = 20
 MODEL, DATA = "model.onnx", "model.onnx.data"
+EXAMPLE = 2  # objects: with one, the exporter would take the axis for a constant
 TOOLS = ("onnx", "onnxscript", "torch")
 
 
@@ -26,7 +27,9 @@ def lower(module: nn.Module, spec: GraphSpec, folder: Path) -> str:
 
     The same module gives the same bytes: names follow the modules, and nothing of this machine is kept.
     """
-    example = tuple(torch.zeros(t.shape, dtype=getattr(torch, t.dtype)) for t in spec.inputs)
+    example = tuple(torch.zeros(t.sized(EXAMPLE), dtype=getattr(torch, t.dtype)) for t in spec.inputs)
+    objects = torch.export.Dim(OBJECTS, min=1)
+    axes = tuple({t.shape.index(OBJECTS): objects} if t.per_object else {} for t in spec.inputs)
     for talker in (
         "onnxscript",
         "torch.onnx",
@@ -38,6 +41,7 @@ def lower(module: nn.Module, spec: GraphSpec, folder: Path) -> str:
             module.eval(),
             example,
             dynamo=True,
+            dynamic_shapes=axes if any(axes) else None,
             opset_version=OPSET,
             input_names=[t.name for t in spec.inputs],
             output_names=[t.name for t in spec.outputs],

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from sam3_edge.errors import CheckError, SourceError
 from .model import Sam3
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+TWICE = "tracker_model."  # transformers 5.23 saves a video model with this prefix doubled, as it loads both
 SHOWN = 3  # keys named in a message; the rest is counted
 
 
@@ -30,12 +31,14 @@ class Source:
     """Where one of our tensors comes from.
 
     Several `names` are joined along the first axis; of one name, `third` takes a third of the rows. `rotary`
-    turns the rows of a fused Wq, Wk, Wv to half layout; `reshape` returns its input where it does not fit.
+    turns the rows of a fused Wq, Wk, Wv to half layout, `one_head` those of a Wq or Wk with one head;
+    `reshape` returns its input where it does not fit. A name that starts with `/` is not below the prefix.
     """
 
     names: tuple[str, ...]
     third: int | None = None
     rotary: bool = False
+    one_head: bool = False
     reshape: Callable[[Tensor], Tensor] | None = None
 
     def part_shape(self, shape: torch.Size) -> list[int]:
@@ -48,12 +51,11 @@ Names = dict[str, str | Source]  # ours to theirs; a lone string means: the same
 Table = dict[str, Source]
 
 
-def under(ours: str, theirs: str, table: Names) -> Table:
+def under(ours: str, theirs: str, table: Mapping[str, str | Source]) -> Table:
     """A table whose names all stand below two modules."""
     entries = ((name, Source((s,)) if isinstance(s, str) else s) for name, s in table.items())
     return {
-        f"{ours}.{name}": Source(tuple(f"{theirs}.{n}" for n in s.names), s.third, s.rotary, s.reshape)
-        for name, s in entries
+        f"{ours}.{name}": replace(s, names=tuple(f"{theirs}.{n}" for n in s.names)) for name, s in entries
     }
 
 
@@ -63,11 +65,13 @@ class Layout:
 
     `sources` maps our modules and tensors to theirs, `#` stands for a layer's number; a module carries its
     weight and bias along, and a name that is not listed is the same on both sides. `ignored` are patterns of
-    tensors that this model has no use for. All names may stand below `prefix`.
+    tensors that no model has a use for, `tracker` of those that only a model with a tracker has a use for.
+    All names may stand below `prefix`.
     """
 
     sources: Mapping[str, Source] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    tracker: tuple[str, ...] = ()
     prefix: str = ""
 
     @cached_property
@@ -83,7 +87,7 @@ class Layout:
             if found := pattern.fullmatch(name):
                 *layer, kind = found.groups()
                 names = (n.replace("#", "".join(layer)) + (kind or "") for n in source.names)
-                return Source(tuple(names), source.third, source.rotary, source.reshape)
+                return replace(source, names=tuple(names))
         return Source((name,))
 
 
@@ -99,8 +103,12 @@ def to_half_layout(qkv: Tensor, heads: int) -> Tensor:
     Channels 2i and 2i + 1 become i and i + half: q and k change together, so their product does not change.
     """
     *turned, value = qkv.chunk(3)
-    turned = [x.reshape(heads, -1, 2, *x.shape[1:]).transpose(1, 2).flatten(0, 2) for x in turned]
-    return torch.cat((*turned, value))
+    return torch.cat((*(half_rows(x, heads) for x in turned), value))
+
+
+def half_rows(x: Tensor, heads: int) -> Tensor:
+    """The rows of one Wq or Wk in half layout."""
+    return x.reshape(heads, -1, 2, *x.shape[1:]).transpose(1, 2).flatten(0, 2)
 
 
 class Weights(Mapping[str, Tensor]):
@@ -108,17 +116,19 @@ class Weights(Mapping[str, Tensor]):
 
     def __init__(self, stack: ExitStack, paths: list[Path]) -> None:
         self.metadata: dict[str, str] = {}
-        self._files: dict[str, Any] = {}
+        self._files: dict[str, tuple[Any, str]] = {}
         for path in paths:
             file = stack.enter_context(open_file(path))
             self.metadata.update(file.metadata() or {})
             for name in file.keys():  # noqa: SIM118  not a mapping
-                if name in self._files:
+                known = name.removeprefix(TWICE) if name.startswith(2 * TWICE) else name
+                if known in self._files:
                     raise CheckError(f"{path}: {name} is in another shard too; download the checkpoint again")
-                self._files[name] = file
+                self._files[known] = file, name
 
     def __getitem__(self, name: str) -> Tensor:
-        tensor: Tensor = self._files[name].get_tensor(name)
+        file, known = self._files[name]
+        tensor: Tensor = file.get_tensor(known)
         return tensor
 
     def __iter__(self) -> Iterator[str]:
@@ -164,7 +174,7 @@ def fill(model: Sam3, weights: Mapping[str, Tensor], layout: Layout, *, origin: 
     used = set()
     for name, target in model.state_dict().items():
         source = layout.source(name)
-        names = [prefix + part for part in source.names]
+        names = [part[1:] if part.startswith("/") else prefix + part for part in source.names]
         used.update(names)
         missing = [part for part in names if part not in weights]
         if missing:
@@ -175,7 +185,10 @@ def fill(model: Sam3, weights: Mapping[str, Tensor], layout: Layout, *, origin: 
             problems.setdefault(kind, []).append(problem)
         if not problems:
             target.copy_(convert(parts, source, len(target), heads=model.config.trunk_heads))
-    if unknown := [name for name in weights if name not in used and not is_ignored(name, layout, prefix)]:
+    useless = layout.ignored if model.config.tracks else layout.ignored + layout.tracker
+    if unknown := [
+        name for name in weights if name not in used and not listed(name.removeprefix(prefix), useless)
+    ]:
         problems["unknown"] = sorted(unknown)
     if problems:
         raise CheckError(
@@ -184,9 +197,9 @@ def fill(model: Sam3, weights: Mapping[str, Tensor], layout: Layout, *, origin: 
         )
 
 
-def is_ignored(name: str, layout: Layout, prefix: str) -> bool:
-    """Whether a tensor is on the layout's list of those without a use here."""
-    return any(fnmatchcase(name.removeprefix(prefix), pattern) for pattern in layout.ignored)
+def listed(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the patterns stands for a tensor."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def faults(parts: Mapping[str, Tensor], source: Source, target: Tensor) -> Iterator[tuple[str, str]]:
@@ -209,6 +222,8 @@ def convert(parts: list[Tensor], source: Source, rows: int, *, heads: int) -> Te
         value = value[source.third * rows : (source.third + 1) * rows]
     if source.reshape:
         value = source.reshape(value)
+    if source.one_head:
+        return half_rows(value, 1)
     return to_half_layout(value, heads) if source.rotary else value
 
 

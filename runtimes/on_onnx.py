@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sam3_edge.bundle import Bundle
 from sam3_edge.errors import BackendError, CheckError, UsageError
-from sam3_edge.session import Value, check_feeds
+from sam3_edge.session import HostValues, Value, check_feeds
 from sam3_edge.spec import GraphSpec, graph_specs
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def start(
     return session
 
 
-class OnnxSession:
+class OnnxSession(HostValues):
     """One inference session per graph, made when the graph is first run. Values are host arrays."""
 
     def __init__(self, bundle: Bundle, *, providers: Sequence[str] = CPU, threads: int | None = None) -> None:
@@ -112,9 +111,6 @@ class OnnxSession:
                 f"ONNX Runtime {runtime().__version__} failed in graph {graph}: {first_line(error)}"
             ) from error
         return dict(zip(names, answers, strict=True))
-
-    def fetch(self, value: Value) -> NDArray[Any]:
-        return np.asarray(value)
 
     def close(self) -> None:
         self.started.clear()

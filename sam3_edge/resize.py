@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +77,7 @@ def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.minimum(values + 0.5, 255)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Line:
     """One axis of a bilinear resize: output i is `(1 - part[i]) * x[low[i]] + part[i] * x[high[i]]`."""
 
@@ -88,6 +90,7 @@ class Line:
         return int(np.searchsorted(self.high, first)), int(np.searchsorted(self.low, last, side="right"))
 
 
+@lru_cache(maxsize=16)
 def line(source: int, target: int) -> Line:
     """Pixel centres on pixel centres (`align_corners=False`), edges repeated; float32, as the reference."""
     scale = np.float32(source) / np.float32(target)
@@ -106,20 +109,52 @@ def upsample(
     return out
 
 
-def enlarge(logits: NDArray[np.float32], height: int, width: int) -> NDArray[np.bool_]:
+def enlarge(
+    logits: NDArray[np.float32] | Sequence[NDArray[np.float32]], height: int, width: int
+) -> NDArray[np.bool_]:
     """Mask logits [N, h, w] -> masks [N, height, width]: bilinear, then above 0 (that is, sigmoid above 0.5).
 
-    A blend of values that are all <= 0 is <= 0, so only what a positive logit reaches is computed.
+    A blend of values that are all <= 0 is <= 0, one of values that are all > 0 is > 0: only where the four
+    differ in sign is it computed, a few pixels along the outline.
     """
     masks = np.zeros((len(logits), height, width), np.bool_)
-    y, x = line(logits.shape[1], height), line(logits.shape[2], width)
     for mask, small in zip(masks, logits, strict=True):
-        rows, columns = (np.flatnonzero((small > 0).any(axis)) for axis in (1, 0))
-        if not len(rows):
-            continue
-        top, bottom = y.cut(rows[0], rows[-1])
-        left, right = x.cut(columns[0], columns[-1])
+        y, x = line(small.shape[0], height), line(small.shape[1], width)
+        top, bottom, left, right = window(small, x, y)
+        signs = corners(small > 0)
         for first in range(top, bottom, BAND):
-            part = slice(first, min(first + BAND, bottom))
-            mask[part, left:right] = upsample(small, x, y, rows=part, columns=slice(left, right)) > 0
+            part = np.s_[first : min(first + BAND, bottom), left:right]
+            mask[part] = banded(small, signs, x, y, rows=part[0], columns=part[1])
     return masks
+
+
+def window(logits: NDArray[np.float32], x: Line, y: Line) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of all that the positive values of [h, w] reach; zeros for none."""
+    rows, columns = (np.flatnonzero((logits > 0).any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return *y.cut(rows[0], rows[-1]), *x.cut(columns[0], columns[-1])
+
+
+def corners(above: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """How many of the four values that an output between (i, j) and (i + 1, j + 1) blends are above 0."""
+    count = above.astype(np.uint8)
+    count += np.concatenate((count[1:], count[-1:]))
+    count += np.concatenate((count[:, 1:], count[:, -1:]), axis=1)
+    return count
+
+
+def banded(
+    logits: NDArray[np.float32], signs: NDArray[np.uint8], x: Line, y: Line, *, rows: slice, columns: slice
+) -> NDArray[np.bool_]:
+    """`upsample(...) > 0`, from the same float32 operations in the same order where they are needed."""
+    count = signs[y.low[rows]].take(x.low[columns], axis=1)
+    out: NDArray[np.bool_] = count == 4
+    place = np.flatnonzero((count - np.uint8(1)) < 3)
+    down, across = np.divmod(place, count.shape[1])
+    right, bottom, one = x.part[columns][across], y.part[rows][down], np.float32(1)
+    x0, x1, y0, y1 = x.low[columns][across], x.high[columns][across], y.low[rows][down], y.high[rows][down]
+    upper = logits[y0, x0] * (one - right) + logits[y0, x1] * right
+    lower = logits[y1, x0] * (one - right) + logits[y1, x1] * right
+    out.ravel()[place] = upper * (one - bottom) + lower * bottom > 0
+    return out

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 
@@ -92,7 +93,7 @@ class Segmenter:
         embedding = held if isinstance(held, Embedding) else self.embed(held)
         if embedding.session is not self.session:
             raise UsageError("the embedding is of another model: embed the picture with this one")
-        query = Query(self, embedding)
+        query = Query(self.config, self.phrases, embedding)
         return [query.answer(concept, threshold=threshold, semantic=semantic) for concept in asked]
 
     def check(self, concept: Concept) -> None:
@@ -118,16 +119,39 @@ class Segmenter:
         self.close()
 
 
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What the detector answers: all queries of one concept, and what their masks are drawn from."""
+
+    scores: Floats  # [Q], presence included
+    boxes: Floats  # [Q, 4], xyxy, fractions of the picture
+    queries: Floats  # [Q, D]
+    presence: float
+    feeds: Mapping[str, Value]
+
+
 class Query:
     """The questions asked of one embedding. What the picture says without boxes is computed once."""
 
-    def __init__(self, segmenter: Segmenter, embedding: Embedding) -> None:
-        self.config, self.session = segmenter.config, segmenter.session
-        self.phrases, self.embedding = segmenter.phrases, embedding
+    def __init__(self, config: ModelConfig, phrases: Phrases, embedding: Embedding) -> None:
+        self.config, self.phrases, self.embedding = config, phrases, embedding
+        self.session = embedding.session
         self.exemplars: dict[tuple[Box, ...], tuple[Floats, Floats]] = {}
 
     def answer(self, concept: Concept, *, threshold: float, semantic: bool) -> Segmentation:
         """Detect, keep, and draw the masks of what is kept."""
+        found = self.detect(concept)
+        order = np.argsort(-found.scores, kind="stable")
+        kept = order[: np.count_nonzero(found.scores > threshold)]
+        height, width = self.embedding.size
+        masks, whole = np.zeros((len(kept), height, width), np.bool_), None
+        for part, logits, whole_logits in self.draw(found, kept, semantic=semantic):
+            masks[part], whole = enlarge(logits, height, width), whole_logits
+        pixels = found.boxes[kept] * np.array([width, height, width, height], np.float32)
+        return Segmentation(concept, masks, pixels, found.scores[kept], found.presence, whole)
+
+    def detect(self, concept: Concept) -> Found:
+        """Run the detector. Raises `CheckError` for scores that are no numbers."""
         prompt = self.prompt(concept)
         found = self.session.run("detector", {**self.features("features_1x"), **prompt})
         logits, presence, boxes, queries = (
@@ -136,11 +160,8 @@ class Query:
         scores = sigmoid(logits) * sigmoid(presence)
         if not np.isfinite(scores).all():
             raise CheckError("graph detector gave scores that are no numbers: check the bundle with `verify`")
-        kept = np.argsort(-scores, kind="stable")[: np.count_nonzero(scores > threshold)]
-        masks, whole = self.masks(queries[kept], {**prompt, "encoded": found["encoded"]}, semantic=semantic)
-        height, width = self.embedding.size
-        pixels = boxes[kept] * np.array([width, height, width, height], np.float32)
-        return Segmentation(concept, masks, pixels, scores[kept], float(sigmoid(presence)[0]), whole)
+        feeds = {**prompt, "encoded": found["encoded"]}
+        return Found(scores, boxes, queries, float(sigmoid(presence)[0]), feeds)
 
     def features(self, *names: str) -> dict[str, Value]:
         return {name: self.embedding.features[name] for name in names}
@@ -164,33 +185,37 @@ class Query:
             places[row] = box.relative(*self.embedding.size)
             labels[row] = box.positive
         bias = hidden(np.append(np.arange(c.max_boxes) < count, True))
-        pool_y, pool_x = pooling_matrices(places, c.grid, c.roi_size)
+        pool_y, pool_x = pooling_matrices(places, c.grid, c.roi_size) if boxes else no_boxes(c)
         feeds = {"boxes": places, "labels": labels, "exemplar_bias": bias[None, None]}
         feeds |= {"pool_y": pool_y, "pool_x": pool_x}
         batch = {name: array[None] for name, array in feeds.items()}
         out = self.session.run("exemplar", {**self.features("features_1x"), **batch})
         return self.session.fetch(out["exemplar_tokens"])[0], bias
 
-    def masks(
-        self, queries: Floats, feeds: Mapping[str, Value], *, semantic: bool
-    ) -> tuple[NDArray[np.bool_], Floats | None]:
-        """Masks bool [N, H, W] of the kept queries [N, D], and the semantic logits if asked for.
+    def draw(
+        self, found: Found, kept: NDArray[np.int64], *, semantic: bool = False
+    ) -> Iterator[tuple[slice, Floats, Floats | None]]:
+        """Mask logits [n, S, S] of the kept queries, a part of them at a time, and the concept's as a whole.
 
         The graph takes `mask_queries` at a time; it runs again when more are kept, so no object is lost.
         """
-        size, (height, width) = self.config.mask_queries, self.embedding.size
-        masks, whole = np.zeros((len(queries), height, width), np.bool_), None
+        size, queries = self.config.mask_queries, found.queries[kept]
         fine = self.features("features_4x", "features_2x")
         for first in range(0, len(queries) or int(semantic), size):
             some = queries[first : first + size]
             # The graph's shape is fixed: what is missing is filled with zeros and thrown away.
             full = np.zeros((1, size, self.config.dim), np.float32)
             full[0, : len(some)] = some
-            out = self.session.run("masks", {**fine, **feeds, "queries": full})
+            out = self.session.run("masks", {**fine, **found.feeds, "queries": full})
             logits = self.session.fetch(out["masks"])[0, : len(some)]
-            masks[first : first + size] = enlarge(logits, height, width)
             whole = self.session.fetch(out["semantic"])[0, 0] if semantic else None
-        return masks, whole
+            yield slice(first, first + len(some)), logits, whole
+
+
+@lru_cache(maxsize=8)
+def no_boxes(config: ModelConfig) -> tuple[Floats, Floats]:
+    """The pooling matrices of padding alone: the same for every frame of a video, and 4 ms each time."""
+    return pooling_matrices(np.zeros((config.max_boxes, 4), np.float32), config.grid, config.roi_size)
 
 
 def sigmoid(x: Floats) -> Floats:

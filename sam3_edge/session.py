@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 # A tensor that a session gave out: opaque, perhaps on a device. An ndarray is a value of every session.
 Value = Any
+Index = tuple["int | slice", ...]
 
 
 class Session(Protocol):
@@ -30,9 +31,43 @@ class Session(Protocol):
         """The value as an array of the host. Waits until the device is done with it."""
         ...
 
+    def alloc(self, spec: TensorSpec) -> Value:
+        """An arena of zeros: a value of a fixed shape, to be written into and fed in parts."""
+        ...
+
+    def write(self, value: Value, index: Index, source: Value) -> None:
+        """`value[index] = source`, in place, of an arena. The source has the shape of what it replaces."""
+        ...
+
+    def rows(self, value: Value, start: int, stop: int) -> Value:
+        """Rows start to stop of an arena, to be fed to a graph: a view, not a copy."""
+        ...
+
     def close(self) -> None:
         """Free what the session holds. Its values are void afterwards."""
         ...
+
+
+class HostValues:
+    """The values of a session that keeps them on the host: arrays."""
+
+    def fetch(self, value: Value) -> NDArray[Any]:
+        return np.asarray(value)
+
+    def alloc(self, spec: TensorSpec) -> Value:
+        return np.zeros(spec.sized(), spec.dtype)
+
+    def write(self, value: Value, index: Index, source: Value) -> None:
+        place = value[index]
+        if place.shape != np.shape(source):
+            # numpy would repeat a source that is too small.
+            raise UsageError(
+                f"write of {list(np.shape(source))} into {list(place.shape)}: want the same shape"
+            )
+        place[...] = source
+
+    def rows(self, value: Value, start: int, stop: int) -> Value:
+        return value[start:stop]
 
 
 def open_session(bundle: Bundle, *, threads: int | None = None) -> Session:
@@ -54,14 +89,17 @@ def check_feeds(spec: GraphSpec, feeds: Mapping[str, Value]) -> None:
         raise UsageError(
             f"graph {spec.name} has no input {extra[0]}: its inputs are {', '.join(sorted(wanted))}"
         )
+    rows = (feeds[t.name] for t in spec.inputs if t.per_object)
+    objects = next((len(x) for x in rows if isinstance(x, np.ndarray) and x.ndim and len(x)), 1)
     for tensor in spec.inputs:
-        check_tensor(spec.name, tensor, feeds[tensor.name])
+        check_tensor(spec.name, tensor, feeds[tensor.name], objects)
 
 
-def check_tensor(graph: str, tensor: TensorSpec, value: Value) -> None:
+def check_tensor(graph: str, tensor: TensorSpec, value: Value, objects: int) -> None:
     """One input. A value on a device came out of a graph, whose outputs its backend has checked."""
-    if isinstance(value, np.ndarray) and (value.shape != tensor.shape or value.dtype != tensor.dtype):
+    shape = tensor.sized(objects)
+    if isinstance(value, np.ndarray) and (value.shape != shape or value.dtype != tensor.dtype):
         raise UsageError(
-            f"graph {graph}, input {tensor.name}: want {tensor.dtype} {list(tensor.shape)}, "
+            f"graph {graph}, input {tensor.name}: want {tensor.dtype} {list(shape)}, "
             f"got {value.dtype} {list(value.shape)}"
         )

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from sam3_edge.errors import CheckError, UsageError
+from sam3_edge.tensors import OBJECTS, GraphSpec, TensorSpec
+from sam3_edge.tracker_spec import tracker_specs
 
-Shape = tuple[int, ...]
+__all__ = ["MASKED", "OBJECTS", "GraphSpec", "ModelConfig", "TensorSpec", "graph_specs", "tracker_specs"]
 
 # Added to the attention logits of padded tokens. exp(-1e4) is exactly 0 in fp32 and fp16, and -1e4 fits both.
 MASKED = -1e4
@@ -17,10 +19,12 @@ MASKED = -1e4
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Every number of a SAM 3 image model. The defaults are `facebook/sam3` (reference: arXiv 2511.16719).
+    """Every number of a SAM 3 model. The defaults are `facebook/sam3` (reference: arXiv 2511.16719).
 
     Lengths are in pixels, channels or tokens. `mask_queries` and `max_boxes` are ours: how many of the
-    best queries get a mask, and how many exemplar boxes one concept may have.
+    best queries get a mask, and how many exemplar boxes one concept may have. The fields from `memory_layers`
+    on are the tracker's; without memory layers there is none. `memory_slots` are conditioning and recent
+    frames, `memory_times` the rows of the temporal table, `points` clicks and the two corners of a box.
     """
 
     image_size: int = 1008
@@ -48,11 +52,23 @@ class ModelConfig:
     queries: int = 200
     mask_queries: int = 32
     max_boxes: int = 8
+    memory_layers: int = 4
+    memory_dim: int = 64
+    memory_mlp: int = 2048
+    memory_slots: int = 10
+    memory_times: int = 7
+    pointer_slots: int = 19
+    fuser_layers: int = 2
+    sam_heads: int = 8
+    sam_mlp: int = 2048
+    sam_score_dim: int = 256
+    points: int = 18
 
     def __post_init__(self) -> None:
         sizes = {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), int)}
-        if low := [name for name, value in sizes.items() if value < 1]:
-            raise UsageError(f"model config: {low[0]} is {sizes[low[0]]}, want at least 1")
+        least = dict.fromkeys(sizes, 1) | {"memory_layers": 0}
+        if low := [name for name, value in sizes.items() if value < least[name]]:
+            raise UsageError(f"model config: {low[0]} is {sizes[low[0]]}, want at least {least[low[0]]}")
         step = self.patch_size * self.window
         if self.image_size < step or self.image_size % step:
             # A grid that windows do not fill is padded inside the attention: 504 px costs what 672 px costs.
@@ -64,6 +80,17 @@ class ModelConfig:
             raise UsageError(
                 f"mask queries {self.mask_queries}: want 1 to {self.queries}, the number of queries"
             )
+
+        if self.tracks and self.dim % self.memory_dim:
+            raise UsageError(
+                f"memory dim {self.memory_dim}: want a divisor of dim {self.dim}, "
+                "because a pointer is read as tokens of a memory's width"
+            )
+
+    @property
+    def tracks(self) -> bool:
+        """Whether the model has a tracker."""
+        return self.memory_layers > 0
 
     @property
     def grid(self) -> int:
@@ -86,7 +113,10 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ModelConfig:
-        """The inverse of `to_json`. Raises `CheckError` for a field that is unknown or of the wrong kind."""
+        """The inverse of `to_json`; what was written before there was a tracker has none.
+
+        Raises `CheckError` for a field that is unknown or of the wrong kind.
+        """
         known = {field.name: field.default for field in fields(cls)}
         for name, value in values.items():
             if name not in known:
@@ -99,25 +129,7 @@ class ModelConfig:
                     f"model config: {name} is {json.dumps(value)}, want the kind of {known[name]!r}"
                 )
         plain: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-        return cls(**plain)
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """One tensor at the edge of a graph. `dtype` is a numpy name."""
-
-    name: str
-    shape: Shape
-    dtype: str = "float32"
-
-
-@dataclass(frozen=True)
-class GraphSpec:
-    """One graph: its name, its inputs and its outputs, in order."""
-
-    name: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+        return cls(**{"memory_layers": 0, **plain})
 
 
 def graph_specs(config: ModelConfig) -> dict[str, GraphSpec]:
@@ -159,5 +171,6 @@ def graph_specs(config: ModelConfig) -> dict[str, GraphSpec]:
         GraphSpec("exemplar", exemplar, (TensorSpec("exemplar_tokens", (1, c.max_boxes + 1, c.dim)),)),
         GraphSpec("detector", (coarse, prompt, prompt_bias), detected),
         GraphSpec("masks", (fine, middle, encoded, prompt, prompt_bias, chosen), masks),
+        *(tracker_specs(config) if config.tracks else ()),
     )
     return {spec.name: spec for spec in specs}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sam3_edge import Segmenter
 from sam3_edge.phrases import Phrases
-from sam3_edge.session import check_feeds
+from sam3_edge.session import HostValues, check_feeds
 from sam3_edge.spec import ModelConfig, graph_specs
 from sam3_edge.tokenizer import FIXED, Tokenizer
 
@@ -40,12 +40,13 @@ CONFIG = ModelConfig(
     queries=8,
     mask_queries=2,
     max_boxes=2,
+    memory_layers=0,
 )
 SIDE = CONFIG.mask_size
 PICTURE = np.random.default_rng(0).integers(0, 256, (40, 80, 3), dtype=np.uint8)
 
 
-class Scripted:
+class Scripted(HostValues):
     """Gives the answers it was told, zeros for the rest, and remembers what it was asked."""
 
     def __init__(self, **answers: NDArray[Any]) -> None:
@@ -57,14 +58,11 @@ class Scripted:
         self.calls.append((graph, {name: np.array(value) for name, value in feeds.items()}))
         out: Arrays = {}
         for tensor in self.specs[graph].outputs:
-            out[tensor.name] = self.answers.get(f"{graph}_{tensor.name}", np.zeros(tensor.shape, "float32"))
-            assert out[tensor.name].shape == tensor.shape
+            out[tensor.name] = self.answers.get(f"{graph}_{tensor.name}", np.zeros(tensor.sized(), "float32"))
+            assert out[tensor.name].shape == tensor.sized()
         if graph == "masks" and "draw" in self.answers:
             out["masks"] = self.answers["draw"][feeds["queries"][0, :, 0].astype(int)][None]
         return out
-
-    def fetch(self, value: Any) -> NDArray[Any]:
-        return np.asarray(value)
 
     def close(self) -> None:
         self.calls.clear()

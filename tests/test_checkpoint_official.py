@@ -92,3 +92,30 @@ def test_no_pickle(tmp_path: Path) -> None:
     (tmp_path / "sam3.pt").write_bytes(b"<html>404</html>")
     with pytest.raises(SourceError, match="download it again"):
         weights_pt.read_tensors(tmp_path / "sam3.pt")
+
+
+def test_official_tracker(recording: Recording, tmp_path: Path) -> None:
+    """Every tensor of the tracker has a place, some after a change that the product does not see."""
+    config = ModelConfig.from_json(
+        recording.config | {"memory_layers": 2, "memory_dim": 16, "memory_mlp": 128}
+    )
+    theirs = {name: torch.from_numpy(weight) for name, weight in recording.weights().items()}
+    ours = load(official_file(recording, tmp_path), official=True, config=config).model.tracker.state_dict()
+    assert torch.equal(ours["no_pointer"], theirs["tracker.no_obj_ptr"])
+    assert torch.equal(ours["decoder.matrix"], ours["prompts.matrix"])
+    assert torch.equal(
+        ours["prompts.labels"][2:3], theirs["tracker.sam_prompt_encoder.point_embeddings.2.weight"]
+    )
+    layer = "tracker.transformer.encoder.layers.1.cross_attn_image"
+    key = theirs[f"{layer}.k_proj.weight"]
+    assert torch.equal(ours["memory_attention.layers.1.read.key.weight"], torch.cat((key[::2], key[1::2])))
+    assert torch.equal(ours["memory_attention.layers.1.read.value.weight"], theirs[f"{layer}.v_proj.weight"])
+
+
+def test_official_without_tracker(recording: Recording, tmp_path: Path) -> None:
+    """A file of the image model alone is one, whatever the config says of a tracker."""
+    config = ModelConfig.from_json(recording.config | {"memory_layers": 2, "memory_dim": 16})
+    file = official_file(recording, tmp_path)
+    tensors = {k: v for k, v in torch.load(file)["model"].items() if "tracker." not in k and "sam2_" not in k}
+    torch.save({"model": tensors}, file)
+    assert not load(file, official=True, config=config).config.tracks

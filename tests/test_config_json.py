@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,33 @@ def test_config_defaults() -> None:
     sparse = {"text_config": {"model_type": "clip_text_model", "hidden_act": "gelu"}}
     for values in ({}, sparse, {"detr_decoder_config": {"num_queries": 7}}):
         assert config_of(values, origin="x") == config_of(Sam3Config(**values).to_dict(), origin="x")
-    assert config_of({}, origin="x") == ModelConfig()
+    assert config_of({}, origin="x") == replace(ModelConfig(), memory_layers=0)
+
+
+def test_video_config_defaults(tmp_path: Path) -> None:
+    """A video model that says nothing of itself is SAM 3, with the tracker."""
+    from transformers import Sam3VideoConfig
+
+    (tmp_path / "config.json").write_text('{"model_type": "sam3_video"}')
+    assert read_config(tmp_path / "config.json") == ModelConfig()
+    Sam3VideoConfig().save_pretrained(tmp_path)
+    assert read_config(tmp_path / "config.json") == ModelConfig()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("memory_attention_num_attention_heads", 2, "is 2; sam3-edge has 1 built in"),
+        ("memory_fuser_embed_dim", 128, "is 128, the detector's want 256"),
+        ("num_maskmem", "7", "want a positive whole number"),
+        ("memory_encoder_output_channels", 48, "is 48, want a divisor of 256"),
+    ],
+)
+def test_tracker_config_values(tmp_path: Path, path: str, value: Any, message: str) -> None:
+    values = {"model_type": "sam3_video", "tracker_config": {path: value}}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    with pytest.raises(CheckError, match=f"config.json: tracker_config: {path} .*{message}"):
+        read_config(tmp_path / "config.json")
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_exporting_again_elsewhere_gives_the_same_bytes(
     assert done.returncode == 0, done.stderr
     assert snapshot(tmp_path / "twice") == snapshot(exported)
     said = json.loads(done.stdout)
-    assert said["hash"] == Bundle.open(exported).hash and len(said["parity"]["outputs"]) == 13
+    assert said["hash"] == Bundle.open(exported).hash and len(said["parity"]["outputs"]) == 27
     assert "\x1b" not in done.stderr + done.stdout
     for text in (
         "export: lowering masks",
@@ -110,7 +110,7 @@ def test_graphs_hold_nothing_of_the_machine(exported: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_graphs_are_static_and_as_specified(exported: Path, name: str) -> None:
+def test_graphs_are_as_specified(exported: Path, name: str) -> None:
     model, spec = read(exported, name), graph_specs(CONFIG)[name]
     onnx.checker.check_model(exported / "graphs" / name / "model.onnx")
     assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 20)]
@@ -118,8 +118,7 @@ def test_graphs_are_static_and_as_specified(exported: Path, name: str) -> None:
         assert [node.name for node in nodes] == [tensor.name for tensor in tensors]
         for node, tensor in zip(nodes, tensors, strict=True):
             kind = node.type.tensor_type
-            assert all(not side.dim_param for side in kind.shape.dim)
-            assert tuple(side.dim_value for side in kind.shape.dim) == tensor.shape
+            assert tuple(side.dim_param or side.dim_value for side in kind.shape.dim) == tensor.shape
             assert onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type) == np.dtype(tensor.dtype)
     assert model.graph.name == name
 

@@ -31,6 +31,7 @@ CONFIG = ModelConfig(
     queries=4,
     mask_queries=2,
     max_boxes=1,
+    memory_layers=0,
 )
 MANIFEST = Manifest(
     source=Source("shapes", "1", "0" * 64),

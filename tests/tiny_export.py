@@ -43,6 +43,14 @@ CONFIG = ModelConfig(
     queries=6,
     mask_queries=4,
     max_boxes=2,
+    memory_layers=2,
+    memory_dim=8,
+    memory_mlp=64,
+    memory_slots=3,
+    pointer_slots=4,
+    sam_heads=2,
+    sam_mlp=64,
+    sam_score_dim=32,
 )
 SEED = 1
 Lower = Callable[[nn.Module, GraphSpec, Path], str]

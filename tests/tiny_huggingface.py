@@ -10,6 +10,7 @@ import torch
 
 QUERIES, TEXT_LENGTH, VOCAB, PATCH, WINDOW = 16, 32, 640, 14, 8
 SIDE = PATCH * WINDOW * 2  # 224: four windows, a grid of 16
+MEMORY_DIM = 16
 HEAD = {"hidden_size": 64, "num_attention_heads": 4}
 
 
@@ -98,23 +99,51 @@ def tiny_model(image_size: int = SIDE) -> Any:
 
 def tiny_video_model() -> Any:
     """What `facebook/sam3` holds: the image model and the tracker, in one file."""
-    from transformers import Sam3TrackerVideoConfig, Sam3VideoConfig, Sam3VideoModel
+    from transformers import Sam3VideoConfig, Sam3VideoModel
+    from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import (
+        Sam3TrackerVideoRoPEAttention,
+    )
 
     detector = tiny_config()
-    tracker = Sam3TrackerVideoConfig(
+    tracker = tiny_tracker_config(detector)
+    model = Sam3VideoModel(
+        Sam3VideoConfig(detector_config=detector.to_dict(), tracker_config=tracker.to_dict())
+    )
+    for layer in model.tracker_model.memory_attention.layers:  # 64 is written into theirs
+        layer.cross_attn_image = Sam3TrackerVideoRoPEAttention(
+            model.tracker_model.config, kv_in_dim=MEMORY_DIM, rope_k_repeat=True
+        )
+    enliven(model)
+    generator = torch.Generator().manual_seed(7)
+    for name, buffer in model.named_buffers():
+        if name.endswith("positional_embedding"):
+            buffer.data = torch.randn(buffer.shape, generator=generator)
+    return model.eval()
+
+
+def tiny_tracker_config(detector: Any) -> Any:
+    """The tracker of the tiny video model."""
+    from transformers import Sam3TrackerVideoConfig
+
+    return Sam3TrackerVideoConfig(
         vision_config=detector.vision_config.to_dict(),
         image_size=SIDE,
         memory_attention_hidden_size=64,
-        memory_attention_num_layers=1,
-        memory_attention_feed_forward_hidden_size=64,
+        memory_attention_num_layers=2,
+        memory_attention_feed_forward_hidden_size=128,
         memory_encoder_hidden_size=64,
+        memory_encoder_output_channels=MEMORY_DIM,
+        mask_downsampler_embed_dim=64,
+        memory_fuser_embed_dim=64,
+        memory_fuser_intermediate_dim=256,
         prompt_encoder_config={"hidden_size": 64},
-        mask_decoder_config={"hidden_size": 64, "mlp_dim": 64, "num_attention_heads": 4},
+        mask_decoder_config={
+            "hidden_size": 64,
+            "mlp_dim": 96,
+            "num_attention_heads": 4,
+            "iou_head_hidden_dim": 48,
+        },
     )
-    config = Sam3VideoConfig(detector_config=detector.to_dict(), tracker_config=tracker.to_dict())
-    model = Sam3VideoModel(config)
-    enliven(model)
-    return model.eval()
 
 
 def saved(model: Any, folder: Path) -> Path:

@@ -1,0 +1,160 @@
+"""Mask logits on the host: overlap, suppression of duplicates, specks, and who hides whom."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam3_edge.components import joined, touching
+from sam3_edge.resize import line, upsample
+
+Floats = NDArray[np.float32]
+Bools = NDArray[np.bool_]
+
+FINE = 4  # the memory encoder sees masks at four times their size
+GONE = np.float32(-10)  # the logit of what was taken away: sigmoid 4.5e-5
+
+
+def overlap(a: Bools, b: Bools) -> Floats:
+    """IoU of every mask of a [N, H, W] with every mask of b [M, H, W]: [N, M]; 0 for two empty ones.
+
+    Pixels are compared where the boxes of two masks meet, which is nowhere for most pairs.
+    """
+    areas, shared = (counts(a), counts(b)), np.zeros((len(a), len(b)), np.int64)
+    boxes = [[bounds(mask) for mask in masks] for masks in (a, b)]
+    for i, j in np.ndindex(shared.shape):
+        (top, bottom, left, right), other = boxes[0][i], boxes[1][j]
+        top, bottom = max(top, other[0]), min(bottom, other[1])
+        left, right = max(left, other[2]), min(right, other[3])
+        if top < bottom and left < right:
+            part = np.s_[top:bottom, left:right]
+            shared[i, j] = np.count_nonzero(a[i][part] & b[j][part])
+    union = areas[0][:, None] + areas[1][None] - shared
+    iou: Floats = shared.astype(np.float32) / np.maximum(union, 1).astype(np.float32)
+    return iou
+
+
+def bounds(mask: Bools) -> tuple[int, int, int, int]:
+    """Top, bottom, left and right of all pixels of a mask; zeros for none."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return 0, 0, 0, 0
+    columns = np.flatnonzero(mask[rows[0] : rows[-1] + 1].any(axis=0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def survivors(scores: Floats, masks: Bools, most: float) -> NDArray[np.int64]:
+    """Places of the masks [N, H, W] that stay, rising: none overlaps a better one by more than `most`."""
+    iou, order = overlap(masks, masks), scores.argsort()[::-1]
+    kept: list[int] = []
+    while len(order):
+        kept.append(int(order[0]))
+        order = order[1:][iou[order[0], order[1:]] <= most]
+    return np.array(sorted(kept), np.int64)
+
+
+def counts(masks: Bools) -> NDArray[np.int64]:
+    """Pixels of each mask [N, H, W]: [N]. Summing booleans is ten times slower."""
+    return np.array([np.count_nonzero(mask) for mask in masks], np.int64)
+
+
+def specks(masks: Bools, most: NDArray[np.int64]) -> Bools | None:
+    """Pixels of the 8-connected components of masks [N, H, W] with at most `most` [N] pixels; None if none.
+
+    All masks are labelled at once, as one tall picture, and only small components are drawn.
+    """
+    count, height, width = masks.shape
+    tall = np.zeros((count, height + 1, width + 2), np.int8)
+    tall[:, :-1, 1:-1] = masks
+    flat, stride = tall.ravel(), width + 2
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    starts, ends = edges[::2], edges[1::2]
+    first, second = touching(starts, ends, stride)
+    root = joined(len(starts), first, second)
+    areas = np.bincount(root, weights=ends - starts, minlength=len(starts))
+    owner = starts // ((height + 1) * stride)
+    small = np.flatnonzero(areas[root] <= most[owner])
+    if not len(small):
+        return None
+    lengths = (ends - starts)[small]
+    offset = np.cumsum(lengths) - lengths
+    drawn = np.zeros(len(flat), np.bool_)
+    drawn[np.repeat(starts[small] - offset, lengths) + np.arange(lengths.sum())] = True
+    return drawn.reshape(tall.shape)[:, :-1, 1:-1]
+
+
+def tidy(logits: Floats, most: int) -> tuple[Floats, Bools]:
+    """Fill holes and take sprinkles out of mask logits [N, S, S]; and which masks changed, [N].
+
+    A hole has at most `most` pixels and becomes 0.1; a sprinkle has at most `most`, and at most half of its
+    mask, and becomes -0.1. A mask without a pixel has neither.
+    """
+    changed = np.zeros(len(logits), np.bool_)
+    seen = np.flatnonzero(counts(logits > 0)) if most else np.zeros(0, np.int64)
+    if not len(seen):
+        return logits, changed
+    some = logits[seen]
+    holes = specks(some <= 0, np.full(len(some), most))
+    if holes is not None:
+        some[holes] = 0.1
+        changed[seen] |= counts(holes) > 0
+    shown = some > 0
+    sprinkles = specks(shown, np.minimum(counts(shown) // 2, most))
+    if sprinkles is not None:
+        some[sprinkles] = -0.1
+        changed[seen] |= counts(sprinkles) > 0
+    if changed.any():
+        logits = logits.copy()
+        logits[seen] = some
+    return logits, changed
+
+
+def spread(masks: Bools) -> Bools:
+    """Masks [N, H, W] grown by one pixel in all eight directions."""
+    wide = masks.copy()
+    wide[:, :, 1:] |= masks[:, :, :-1]
+    wide[:, :, :-1] |= masks[:, :, 1:]
+    tall = wide.copy()
+    tall[:, 1:] |= wide[:, :-1]
+    tall[:, :-1] |= wide[:, 1:]
+    return tall
+
+
+def crowded(logits: Floats, least: float) -> tuple[Bools, Bools]:
+    """Of masks [N, S, S]: which keep less than `least` of their area, and which have any area, both [N].
+
+    Counted at four times the size, where each pixel belongs to the highest logit, the first of equals. What
+    is plain at the small size is not counted: at most 16 pixels are lost per cell that two masks may reach,
+    and every cell inside a mask has all its 16.
+    """
+    shown = logits > 0
+    inner = ~spread(~shown)
+    reach = spread(shown)
+    sure = FINE**2 * counts(inner)
+    contested = reach & (np.add.reduce(reach, dtype=np.uint16) > 1)
+    lost = FINE**2 * counts(contested)
+    small, present = np.zeros(len(logits), np.bool_), sure > 0
+    for i in np.flatnonzero(sure - lost <= least * sure):
+        area, kept = share(int(i), logits, reach)
+        present[i] = area > 0
+        # As in the reference: a mask without area kept 0 of 1.
+        small[i] = np.float32(kept) / np.float32(max(area, 1)) < np.float32(least)
+    return small, present
+
+
+def share(i: int, logits: Floats, reach: Bools) -> tuple[int, int]:
+    """At four times the size: the area of mask i, and how much of it is its own."""
+    rows, columns = (np.flatnonzero(reach[i].any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return 0, 0
+    axis = line(logits.shape[1], FINE * logits.shape[1])
+    window = tuple(slice(FINE * int(x[0]), FINE * (int(x[-1]) + 1)) for x in (rows, columns))
+    cells = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    mine = upsample(logits[i], axis, axis, rows=window[0], columns=window[1])
+    own = mine > 0
+    area = int(np.count_nonzero(own))
+    for j in np.flatnonzero((reach[(slice(None), *cells)] & reach[i][cells]).any((1, 2))):
+        if j != i:
+            other = upsample(logits[j], axis, axis, rows=window[0], columns=window[1])
+            own &= (mine > other) if j < i else (mine >= other)
+    return area, int(np.count_nonzero(own))
