@@ -16,7 +16,7 @@ from sam3_edge.questions import Question, ask_by_box, ask_for, ask_in_vain
 from sam3_edge.segmenter import Segmentation, Segmenter
 from sam3_edge.shapes import Scene, draw_scene
 
-# Pictures that show what the model can do; how often it errs on others: benchmarks/shapes_score.py.
+# Pictures that show what the model can do; how often it errs on others: `make judge`.
 SEED = 13
 PICTURES = 3
 TILE, CAPTION = 480, 30
