@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import distributed, nn
+from torch.multiprocessing.spawn import spawn
 
 
 def rank() -> int:
@@ -33,7 +34,7 @@ def together(work: Callable[..., None], *arguments: Any, processes: int) -> None
         work(*arguments)
         return
     with tempfile.TemporaryDirectory() as place:
-        multiprocessing.spawn(join, (processes, f"{place}/meeting", work, arguments), nprocs=processes)
+        spawn(join, (processes, f"{place}/meeting", work, arguments), nprocs=processes)
 
 
 def join(

@@ -87,7 +87,7 @@ STAGES = (
     Stage("detect", 1200, 6e-4, 112, 8, 4, 4, 3),
     Stage("full", 1500, 4e-4, 224, 4, 4, 4, 7),
     Stage("words", 1700, 4e-4, 224, 4, 10, 3, 7),
-    Stage("photographs", 7000, 4e-4, 224, 4, 10, 3, 8, photographs=True),
+    Stage("photographs", 5000, 4e-4, 224, 4, 10, 3, 8, photographs=True),
 )
 
 

@@ -17,7 +17,7 @@ from sam3_edge.segmenter import Segmentation, Segmenter
 from sam3_edge.shapes import Scene, draw_scene
 
 # Pictures that show what the model can do; how often it errs on others: `make judge`.
-SEED = 13
+SEED = 8
 PICTURES = 3
 TILE, CAPTION = 480, 30
 

@@ -131,11 +131,13 @@ class Frozen(SimpleNamespace):
         ]
 
     @classmethod
-    def frozen_pictures(cls) -> Iterator[SimpleNamespace]:
+    def questions(cls) -> Iterator[datasets.Question]:
         concepts = (Concept("shape"), Concept("dog"), Concept(None, (Box(1, 1, 9, 9),)))
         made = cls.cases()
         for first in (0, 3):
-            yield SimpleNamespace(picture=PICTURE.copy(), cases=made[first : first + 3], concepts=concepts)
+            picture = PICTURE.copy()
+            for case, concept in zip(made[first : first + 3], concepts, strict=True):
+                yield case, picture, concept
 
 
 def frozen_set(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +147,7 @@ def frozen_set(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_backbone_runs_once_per_picture() -> None:
     segmenter, session = scripted((0.9, 0.3, 0.04))
     steps: list[int] = []
-    answers = answer_pictures(segmenter, datasets.questions_of(Frozen), advance=steps.append)
+    answers = answer_pictures(segmenter, Frozen.questions(), advance=steps.append)
     assert list(answers) == [case.key for case in Frozen.cases()] and steps == [3, 3]
     assert len(session.ran("backbone")) == 2 and len(session.ran("detector")) == 6
     for answer in answers.values():

@@ -17,7 +17,7 @@ from sam3_edge.judge.baselines import by_colour, by_overlap
 from sam3_edge.judge.case import Masks, PictureAnswer
 from sam3_edge.judge.concept_f1 import ConceptF1, tally
 from sam3_edge.judge.frozen_pictures import FrozenPicture
-from sam3_edge.shapes import UNSEEN
+from sam3_edge.shapes import UNSEEN, draw_scene
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_a_fifth_of_the_targets_is_partly_hidden() -> None:
     grounds = photographs.read(photographs.FROZEN)
     for number in range(200):
         rng = np.random.default_rng((frozen.SEED, number))
-        scene = frozen.draw_scene(rng, most=8, photographs=grounds, crowd=0.5)
+        scene = draw_scene(rng, most=8, photographs=grounds, crowd=0.5)
         for question in frozen.several(rng, scene)[:2]:
             hidden += [scene.items[i].hidden >= frozen.OCCLUDED for i in question.answer]
     assert np.mean(hidden) >= 0.2
@@ -120,6 +120,6 @@ def test_the_photographs_are_known_to_the_byte(monkeypatch: pytest.MonkeyPatch, 
         assert all(picture.ndim == 3 and picture.dtype == np.uint8 for picture in photographs.read(table))
     with pytest.raises(BackendError, match=r"brick.png: not the picture of scikit-image 0.26"):
         photographs.read({"brick.png": "0" * 64})
-    monkeypatch.setattr(photographs.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BackendError, match=r"pip install 'sam3-edge\[judge\]'"):
         list(islice(frozen.frozen_pictures(), 1))

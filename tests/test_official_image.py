@@ -26,7 +26,7 @@ def score(case: Case) -> NDArray[np.float64]:
 
 def spec_shape(graph: str, tensor: str) -> tuple[int, ...]:
     spec = graph_specs(CONFIG)[graph]
-    return next(t.shape for t in (*spec.inputs, *spec.outputs) if t.name == tensor)
+    return next(t.sized() for t in (*spec.inputs, *spec.outputs) if t.name == tensor)
 
 
 @each_case

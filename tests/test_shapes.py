@@ -15,10 +15,12 @@ from sam3_edge.shapes import ABSENT, COLOURS, SHAPES, TEXTURES, WORDS, Item, Sce
 SINGULAR = {**{f"{shape}s": shape for shape in SHAPES}, "crosses": "cross", "shapes": "shape"}
 
 
-def scenes(count: int, seed: int = 0, **options: int) -> Iterator[tuple[np.random.Generator, Scene]]:
+def scenes(
+    count: int, seed: int = 0, *, size: int = 224, most: int = 7, crowd: float = 0.0
+) -> Iterator[tuple[np.random.Generator, Scene]]:
     rng = np.random.default_rng(seed)
     for _ in range(count):
-        yield rng, draw_scene(rng, **options)
+        yield rng, draw_scene(rng, size=size, most=most, crowd=crowd)
 
 
 def is_called(item: Item, phrase: str) -> bool:
