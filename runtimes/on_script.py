@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from sam3_edge import __version__
 from sam3_edge.errors import CheckError, UsageError
 from sam3_edge.session import HostValues, Value, check_feeds
 from sam3_edge.spec import GraphSpec, ModelConfig, graph_specs
@@ -96,11 +97,11 @@ def open(bundle: object, *, threads: int | None = None) -> NoReturn:
 
 
 def selfcheck() -> str:
-    """Play one frame of a small model."""
+    """Play one frame of a small model and return the version text: a script is this package's own."""
     config = ModelConfig(image_size=336)
     trunk = np.ones((1, config.grid**2, config.trunk_dim), np.float32)
     session = ScriptedSession(config, [{"backbone": {"trunk_feature": trunk}}])
     answers = session.run("backbone", {"image": np.zeros((1, 3, 336, 336), np.float32)})
     if answers["trunk_feature"] is not trunk:
         raise CheckError("script: the answer is not what it was told")
-    return "scripted answers, for tests"
+    return f"sam3-edge {__version__}, scripted answers"

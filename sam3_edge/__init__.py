@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from sam3_edge.bundle import Bundle
     from sam3_edge.concept import Concept
     from sam3_edge.errors import EdgeError
+    from sam3_edge.events import FrameResult
     from sam3_edge.segmenter import Embedding, Segmentation, Segmenter, load
     from sam3_edge.spec import ModelConfig
+    from sam3_edge.tracker import Tracker
 
 __version__ = "0.1.0"
 
@@ -28,9 +30,11 @@ __all__ = [
     "Concept",
     "EdgeError",
     "Embedding",
+    "FrameResult",
     "ModelConfig",
     "Segmentation",
     "Segmenter",
+    "Tracker",
     "__version__",
     "builtin_bundle",
     "load",
@@ -43,9 +47,11 @@ HOMES = {
     "Concept": "concept",
     "EdgeError": "errors",
     "Embedding": "segmenter",
+    "FrameResult": "events",
     "ModelConfig": "spec",
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
+    "Tracker": "tracker",
     "builtin_bundle": "builtin",
     "load": "segmenter",
 }

@@ -140,7 +140,10 @@ class Update:
     def recondition(
         self, seen: Propagated, pairs: Mapping[str, Association], gone: set[int]
     ) -> dict[int, Floats]:
-        """Every so often, the pointers of tracks with a sure detection, made anew from it, by place."""
+        """Every so often, the pointers of tracks with a sure detection, made anew from it, by place.
+
+        Told of those who go on this very frame too, as the reference reconditions them before they go.
+        """
         every = self.settings.recondition_every
         if not every or self.sight.index % every:
             return {}
@@ -148,9 +151,10 @@ class Update:
         for name, pair in pairs.items():
             for near, detection in pair.sure.items():
                 place = self.groups[name][near]
-                sure = seen.scores[place] > np.float32(self.settings.sure_object)
-                if sure and self.tracks[place].id not in gone:
-                    self.tell("recondition", (detection,), of=self.tracks[place])
+                if not seen.scores[place] > np.float32(self.settings.sure_object):
+                    continue
+                self.tell("recondition", (detection,), of=self.tracks[place])
+                if self.tracks[place].id not in gone:
                     drawn[place] = as_drawn(self.found[name].logits[detection])
         if not drawn:
             return {}

@@ -105,10 +105,12 @@ def exported(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) ->
 
 
 @pytest.fixture(scope="session")
-def exported_half(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Path:
-    """Its bundle in fp16 that knows `PHRASES` only. To be read only."""
+def exported_half(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, exported: Path) -> Path:
+    """Its bundle in fp16 that knows `PHRASES` only, from the graphs of `exported`. To be read only."""
     place = tmp_path_factory.mktemp("exported") / "half"
-    return make_bundle(place, tiny_checkpoint, scheme="fp16", text=False, phrases=PHRASES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry.load("target", "onnx"), "lower", copying(exported))
+        return make_bundle(place, tiny_checkpoint, scheme="fp16", text=False, phrases=PHRASES)
 
 
 @pytest.fixture

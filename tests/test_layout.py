@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from sam3_edge import registry
+from sam3_edge.events import FrameResult
+from sam3_edge.tracker import Tracker
 
 ROOT = Path(__file__).parents[1]
 SPOKES = ("export", "quantize", "runtimes", "benchmarks")
@@ -81,6 +83,15 @@ def test_listing_plugins_imports_none_of_them() -> None:
     assert not {name for name in modules if name.startswith("sam3_edge.") and name.count(".") > 1}
 
 
+def test_the_package_loads_its_public_names_when_asked() -> None:
+    """numpy and Pillow alone cost 150 ms, and the tracker brings in the whole loop."""
+    modules = loaded_by("import sam3_edge; dir(sam3_edge)")
+    assert not {"numpy", "PIL", "click", "rich", "pycocotools"} & modules
+    assert not {name for name in modules if name.startswith("sam3_edge.")}
+    modules = loaded_by("from sam3_edge import FrameResult, Tracker")
+    assert {"sam3_edge.events", "sam3_edge.tracker"} <= modules and not HEAVY & modules
+
+
 def test_folders_are_flat_and_files_short() -> None:
     for folder in ("sam3_edge", *SPOKES):
         inner = {p.name for p in (ROOT / folder).iterdir() if p.is_dir() and not p.is_symlink()}
@@ -102,5 +113,6 @@ def test_public_names() -> None:
     assert set(sam3_edge.__all__) == set(sam3_edge.HOMES) | {"__version__"}
     for name in sam3_edge.__all__:
         assert getattr(sam3_edge, name) is not None
+    assert (sam3_edge.Tracker, sam3_edge.FrameResult) == (Tracker, FrameResult)
     with pytest.raises(AttributeError, match="no attribute 'segment'"):
         sam3_edge.segment  # noqa: B018
