@@ -36,7 +36,8 @@ def installed() -> dict[str, str | None]:
 def backends() -> dict[str, dict[str, Any]]:
     """Each runtime, after it has run one real node: {name: {ok, detail}}."""
     answers: dict[str, dict[str, Any]] = {}
-    for name in registry.names("runtime"):
+    # A runtime without a target runs no bundles: scripted answers prove nothing about this machine.
+    for name in sorted({*registry.names("runtime")} & {*registry.names("target")}):
         try:
             answers[name] = {"ok": True, "detail": registry.load("runtime", name).selfcheck()}
         except EdgeError as error:

@@ -80,11 +80,25 @@ class ModelConfig:
             raise UsageError(
                 f"mask queries {self.mask_queries}: want 1 to {self.queries}, the number of queries"
             )
+        if self.tracks:
+            self.check_tracker()
 
-        if self.tracks and self.dim % self.memory_dim:
+    def check_tracker(self) -> None:
+        """Raises `UsageError` for a bank that the loop cannot fill."""
+        if self.dim % self.memory_dim:
             raise UsageError(
                 f"memory dim {self.memory_dim}: want a divisor of dim {self.dim}, "
                 "because a pointer is read as tokens of a memory's width"
+            )
+        recents = self.memory_times - 1
+        if self.memory_slots <= recents:
+            raise UsageError(
+                f"memory slots {self.memory_slots}: want more than {recents}, the recent memories "
+                f"of {self.memory_times} memory times, because one at least is of a conditioning frame"
+            )
+        if self.pointer_slots < self.memory_slots:
+            raise UsageError(
+                f"pointer slots {self.pointer_slots}: want {self.memory_slots} or more, one for each memory"
             )
 
     @property

@@ -154,11 +154,11 @@ def test_nodes_are_called_after_their_modules(exported: Path, tiny_checkpoint: P
 
 
 def test_no_constant_is_left_to_fold(exported: Path) -> None:
-    for graph in GRAPHS:
-        proto = read(exported, graph).graph
-        assert not [
-            node.name for node in proto.node if node.op_type in ("Constant", "Shape", "ConstantOfShape")
-        ]
+    """But the number of objects, which graphs of the tracker read off their inputs."""
+    for graph, spec in graph_specs(CONFIG).items():
+        counted = any(tensor.per_object for tensor in spec.inputs)
+        known = {"Constant"} if counted else {"Constant", "Shape", "ConstantOfShape"}
+        assert not [node.name for node in read(exported, graph).graph.node if node.op_type in known]
 
 
 def test_half_precision_halves_the_weights_and_passes(exported: Path, exported_half: Path) -> None:
@@ -166,10 +166,12 @@ def test_half_precision_halves_the_weights_and_passes(exported: Path, exported_h
     assert bundle.scheme == "fp16"
     for name in bundle.graphs:
         full, half = (b / "graphs" / name / "model.onnx.data" for b in (exported, exported_half))
-        assert 0.5 <= half.stat().st_size / full.stat().st_size < 0.56
         model = read(exported_half, name)
         kept = [t for t in model.graph.initializer if t.data_type == onnx.TensorProto.FLOAT]
         assert all(np.prod(t.dims) < 1024 for t in kept)
+        small = 4 * sum(int(np.prod(t.dims)) for t in kept)  # tiny graphs have much that is not worth halving
+        wanted = (full.stat().st_size + small) / 2
+        assert 0.9 * wanted < half.stat().st_size < 1.12 * wanted, name
         onnx.checker.check_model(exported_half / "graphs" / name / "model.onnx")
     report = json.loads((exported_half / "report.json").read_bytes())["parity"]
     relative = [row["relative"] for row in report["outputs"]]

@@ -47,6 +47,7 @@ CONFIG = ModelConfig(
     memory_dim=8,
     memory_mlp=64,
     memory_slots=3,
+    memory_times=3,
     pointer_slots=4,
     sam_heads=2,
     sam_mlp=64,
