@@ -83,6 +83,6 @@ def give_way(
     for place, track in enumerate(tracks):
         track.last_hidden = frame if empty[place] or yields[place].any() else int(last[place])
     return {
-        int(place): tuple(tracks[other].id for other in np.flatnonzero(yields[place]))
-        for place in np.flatnonzero(yields.any(1))
+        place: tuple(tracks[other].id for other in np.flatnonzero(yields[place]).tolist())
+        for place in np.flatnonzero(yields.any(1)).tolist()
     }

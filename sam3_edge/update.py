@@ -114,7 +114,7 @@ class Update:
 
     def remember(self, seen: Propagated, pairs: Mapping[str, Association], gone: set[int]) -> Floats:
         """Write this frame into the bank; the masks [N, S, S] as they are shown."""
-        for place in np.flatnonzero(seen.changed):
+        for place in np.flatnonzero(seen.changed).tolist():
             self.tell("hole", of=self.tracks[place])
         anew = self.recondition(seen, pairs, gone)
         masks = self.suppress(seen.masks, gone)
@@ -180,7 +180,7 @@ class Update:
         faint, present = np.zeros(len(masks), np.bool_), np.zeros(len(masks), np.bool_)
         for places in self.groups.values():
             faint[places], present[places] = crowded(masks[places], self.settings.shrink)
-        for place in np.flatnonzero(faint & present):
+        for place in np.flatnonzero(faint & present).tolist():
             self.tell("shrink", of=self.tracks[place])
         return faint, present
 

@@ -42,7 +42,8 @@ def video_weights(kind: str) -> Weights:
 
 def glimpsed(maps: NDArray[Any], frame: int) -> Floats:
     """What is kept of mask logits [N, H, W]: every 8th row and column, others on each frame, within +-32."""
-    return np.clip(maps[:, frame % THIN :: THIN, 3 * frame % THIN :: THIN], -LIMIT, LIMIT).astype(np.float32)
+    thin = maps[:, frame % THIN :: THIN, 3 * frame % THIN :: THIN]
+    return np.asarray(np.clip(thin, -LIMIT, LIMIT), np.float32)
 
 
 def projected(values: NDArray[Any]) -> Floats:
