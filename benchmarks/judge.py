@@ -22,10 +22,10 @@ from sam3_edge.judge.baselines import by_colour, by_overlap
 from sam3_edge.judge.case import Clip, ClipCase, Masks, PictureAnswer, PictureCase
 from sam3_edge.judge.measures import ClipJudge, PictureJudge, Samples
 from sam3_edge.judge.report import score_of
-from sam3_edge.options import COUNT
 from sam3_edge.phrases import open_phrases
 from sam3_edge.segmenter import Segmenter, load
-from sam3_edge.shapes import COLOURS, SHAPES, TEXTURES
+from sam3_edge.shapes.scenes import COLOURS, SHAPES, TEXTURES
+from sam3_edge.verbs.options import COUNT
 from sam3_edge.writing import write_file
 
 PYTORCH, ONNX = "shapes, PyTorch", "shapes, ONNX Runtime"

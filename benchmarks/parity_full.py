@@ -25,7 +25,7 @@ import numpy as np
 from sam3_edge import console, registry
 from sam3_edge.errors import CheckError, EdgeError, ResourceError
 from sam3_edge.picture import prepare
-from sam3_edge.shapes import draw_scene
+from sam3_edge.shapes.scenes import draw_scene
 from sam3_edge.spec import ModelConfig
 from sam3_edge.tokenizer import bundled_merges
 from sam3_edge.writing import write_file

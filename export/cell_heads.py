@@ -6,7 +6,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor, from_numpy, nn
 
-from sam3_edge.shapes import COLOURS, SHAPES, TEXTURES, Scene
+from sam3_edge.shapes.scenes import COLOURS, SHAPES, TEXTURES, Scene
 
 from .losses import cell_box_loss
 from .shapes_batch import Answers, Batch, truth_of

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sam3_edge.boxes import Box
 from sam3_edge.concept import Concept
 from sam3_edge.session import Session, Value
-from sam3_edge.shapes import Scene, draw_scene
+from sam3_edge.shapes.scenes import Scene, draw_scene
 from sam3_edge.spec import MASKED, ModelConfig
 
 SEED = 20251119

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam3_edge.boxes import pooling_matrices
-from sam3_edge.questions import Question, ask
-from sam3_edge.shapes import UNSEEN, Scene, draw_scene
+from sam3_edge.shapes.questions import Question, ask
+from sam3_edge.shapes.scenes import UNSEEN, Scene, draw_scene
 from sam3_edge.spec import MASKED, ModelConfig
 from sam3_edge.tokenizer import Tokenizer
 

@@ -3,8 +3,9 @@
 Stages, because detection losses alone stay on a plateau for more than 800 steps: `dense` teaches the backbone
 colour, shape and texture of every cell without words; `semantic` teaches words through the concept's whole
 mask; `detect` adds queries, boxes and presence; `full` repeats that on full-size pictures; `words` asks more
-of each picture and draws fewer masks, and `photographs` adds grounds that are photographs. The first three
-run on quarter-size pictures, four times cheaper, with shapes of the same size in pixels.
+of each picture and draws fewer masks, `photographs` adds grounds that are photographs, and `refine` goes
+on with that, slower. The first three run on quarter-size pictures, four times cheaper, with shapes of the
+same size in pixels.
 
 Two processes, each with pictures of its own, share the gradient: on two cores twice the pictures a second,
 where two threads in one process gain nothing.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -22,48 +23,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sam3_edge.photographs import TRAINING, read
-from sam3_edge.shapes import WORDS
-from sam3_edge.spec import ModelConfig
+from sam3_edge.shapes.photographs import TRAINING, read
+from sam3_edge.shapes.scenes import WORDS
 from sam3_edge.tokenizer import Tokenizer, number_merges
 
 from .cell_heads import CellHeads
-from .layers import inverse_sigmoid
 from .losses import concept_loss, detection_loss
 from .merges import learn_merges
 from .model import Sam3
 from .processes import rank, share_gradients, together
 from .shapes_batch import Batch, draw_batch, forward
-
-SHAPES_CONFIG = ModelConfig(
-    image_size=224,
-    trunk_dim=128,
-    trunk_mlp=384,
-    trunk_layers=4,
-    trunk_heads=4,
-    window=8,
-    global_layers=(1, 3),
-    pretrain_size=112,
-    text_vocab=595,
-    text_dim=64,
-    text_mlp=256,
-    text_layers=2,
-    text_heads=4,
-    dim=64,
-    heads=4,
-    mlp=256,
-    exemplar_layers=1,
-    encoder_layers=2,
-    decoder_layers=3,
-    queries=25,
-    mask_queries=25,
-    max_boxes=4,
-    memory_layers=0,
-    memory_dim=16,
-)
-
+from .shapes_model import SHAPES_CONFIG, first_model, resized
 
 MERGES = "merges.txt"
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @dataclass(frozen=True)
@@ -88,37 +61,8 @@ STAGES = (
     Stage("full", 1500, 4e-4, 224, 4, 4, 4, 7),
     Stage("words", 1700, 4e-4, 224, 4, 10, 3, 7),
     Stage("photographs", 5000, 4e-4, 224, 4, 10, 3, 8, photographs=True),
+    Stage("refine", 3000, 3e-4, 224, 4, 10, 3, 8, photographs=True),
 )
-
-
-def first_model(seed: int) -> Sam3:
-    """Random weights, with the queries' first boxes laid out over the picture instead of at random."""
-    model = Sam3(SHAPES_CONFIG).initialise(seed)
-    side = math.isqrt(SHAPES_CONFIG.queries)
-    centre = (torch.arange(side) + 0.5) / side
-    y, x = torch.meshgrid(centre, centre, indexing="ij")
-    boxes = torch.stack(
-        [x.flatten(), y.flatten(), torch.full((side**2,), 0.3), torch.full((side**2,), 0.3)], dim=1
-    )
-    with torch.no_grad():
-        model.detector.reference.copy_(inverse_sigmoid(boxes))
-        for weight in model.detector.box_head.layers[-1].parameters():
-            weight.zero_()  # the first answer is the query's own box, not a random one
-        # What the encoder gives the decoder at its start has a standard deviation of 8. With plain weights
-        # attention's logits are 12, the boxes' bias of 1 is drowned, and 400 steps taught it nothing.
-        for name, weight in model.detector.named_parameters():
-            if name.endswith(("image_attention.key.weight", "image_attention.value.weight")):
-                weight.mul_(0.125)
-            elif name.startswith("box_bias") and name.endswith("layers.1.weight"):
-                weight.mul_(3)
-    return model
-
-
-def resized(model: Sam3, image_size: int) -> Sam3:
-    """The same weights in a model for another picture size: positions tile and stretch, no weight changes."""
-    other = Sam3(replace(model.config, image_size=image_size))
-    other.load_state_dict(model.state_dict())
-    return other
 
 
 class Training:
@@ -127,12 +71,20 @@ class Training:
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.seed = folder, seed
         torch.manual_seed(seed)  # for the cell heads; the model and the pictures have generators of their own
-        self.model = first_model(seed)
+        self.model = first_model(SHAPES_CONFIG, seed)
         self.cells = CellHeads(SHAPES_CONFIG.dim)
         self.average = {name: weight.clone() for name, weight in self.model.state_dict().items()}
         self.stage = self.step = 0
         self.optimiser = self.new_optimiser()
         self.tokenizer = Tokenizer(number_merges(learn_merges(WORDS).splitlines()[1:], MERGES))
+
+    def start_from(self, weights: Path) -> None:
+        """Go on from trained weights, with the last stage. The cell heads, which nobody keeps, start anew."""
+        from .checkpoint import load
+
+        self.model.load_state_dict(load(weights, tokenizer=weights.with_name(MERGES)).model.state_dict())
+        self.average = {name: weight.clone() for name, weight in self.model.state_dict().items()}
+        self.stage, self.step = len(STAGES) - 1, 0
 
     def new_optimiser(self) -> torch.optim.AdamW:
         weights = [*self.model.parameters(), *self.cells.parameters()]
@@ -229,11 +181,16 @@ class Training:
             self.average[name].lerp_(weight, 1 - keep)
 
 
-def train(folder: Path, seed: int) -> None:
-    """Go through the stages, from where a run in this folder was stopped."""
+def train(folder: Path, seed: int, weights: Path | None = None) -> None:
+    """Go through the stages, from where a run in this folder was stopped.
+
+    From `weights`, the last stage alone.
+    """
     from .checkpoint import save
 
     run = Training(folder, seed)
+    if weights is not None:
+        run.start_from(weights)
     run.resume()
     while run.stage < len(STAGES):
         run.run_stage(STAGES[run.stage])
@@ -249,9 +206,10 @@ def train(folder: Path, seed: int) -> None:
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--seed", default=0, show_default=True)
 @click.option("--processes", default=2, show_default=True, help="Each takes one core and its own pictures.")
-def main(folder: Path, seed: int, processes: int) -> None:
+@click.option("--weights", type=FILE, help="Trained weights: run the last stage alone, from these.")
+def main(folder: Path, seed: int, processes: int, weights: Path | None) -> None:
     """Train, resuming from FOLDER/state.pt if it is there; the weights end up in FOLDER/model.safetensors."""
-    together(train, folder, seed, processes=processes)
+    together(train, folder, seed, weights, processes=processes)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from sam3_edge.bundle import Bundle
     from sam3_edge.concept import Concept
     from sam3_edge.errors import EdgeError
-    from sam3_edge.events import FrameResult
+    from sam3_edge.loop.events import FrameResult
+    from sam3_edge.loop.tracker import Tracker
     from sam3_edge.segmenter import Embedding, Segmentation, Segmenter, load
     from sam3_edge.spec import ModelConfig
-    from sam3_edge.tracker import Tracker
 
 __version__ = "0.1.0"
 
@@ -47,11 +47,11 @@ HOMES = {
     "Concept": "concept",
     "EdgeError": "errors",
     "Embedding": "segmenter",
-    "FrameResult": "events",
+    "FrameResult": "loop.events",
     "ModelConfig": "spec",
     "Segmentation": "segmenter",
     "Segmenter": "segmenter",
-    "Tracker": "tracker",
+    "Tracker": "loop.tracker",
     "builtin_bundle": "builtin",
     "load": "segmenter",
 }

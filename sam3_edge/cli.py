@@ -1,4 +1,4 @@
-"""The command line: `verb_<name>.py` is the verb `<name>`, imported when it is asked for."""
+"""The command line: `verbs/<name>.py` is the verb `<name>`, imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Verbs(click.Group):
             near = difflib.get_close_matches(name, VERBS, n=1)
             hint = f": did you mean {near[0]}?" if near else f": choose from {', '.join(VERBS)}"
             raise click.UsageError(f"there is no command {name!r}{hint}", ctx)
-        command: click.Command = import_module(f"sam3_edge.verb_{verb}").command
+        command: click.Command = import_module(f"sam3_edge.verbs.{verb}").command
         return command
 
 

@@ -12,9 +12,9 @@ from sam3_edge.agreement import overlaps, pair
 from sam3_edge.boxes import Box
 from sam3_edge.concept import Concept
 from sam3_edge.overlay import draw
-from sam3_edge.questions import Question, ask_by_box, ask_for, ask_in_vain
 from sam3_edge.segmenter import Segmentation, Segmenter
-from sam3_edge.shapes import Scene, draw_scene
+from sam3_edge.shapes.questions import Question, ask_by_box, ask_for, ask_in_vain
+from sam3_edge.shapes.scenes import Scene, draw_scene
 
 # Pictures that show what the model can do; how often it errs on others: `make judge`.
 SEED = 8

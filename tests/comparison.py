@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from oracles.video_recording import glimpsed
 from replay import Step
 
-from sam3_edge.events import Event
+from sam3_edge.loop.events import Event
 
 LIMIT = 1e-4  # of mask logits and pointers
 # Memories are rounded to bfloat16: where two frameworks differ by 1e-6, a value may be rounded the other way.

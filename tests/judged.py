@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from sam3_edge.judge.case import Clip, ClipCase, Masks, PictureAnswer, PictureCase, encode
 from sam3_edge.judge.datasets import ClipSet, PictureSet, key_of, open_dataset
-from sam3_edge.questions import ask_for, ask_in_vain
-from sam3_edge.shapes import draw_scene
+from sam3_edge.shapes.questions import ask_for, ask_in_vain
+from sam3_edge.shapes.scenes import draw_scene
 
 SIDE = 96
 FRAMES = 12

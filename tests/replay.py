@@ -15,20 +15,20 @@ from oracles.recording import load_recording
 from oracles.video_recording import Frame, VideoClip, VideoRecording, projected, video_weights
 from oracles.video_recording import Shown as TheirShown
 
-from sam3_edge.bank import MemoryBank
-from sam3_edge.delayed import Delayed
-from sam3_edge.events import FrameResult
 from sam3_edge.export import checkpoint
 from sam3_edge.export.eager import EagerSession
 from sam3_edge.export.mask_decoder import Decoded
 from sam3_edge.export.model import Sam3, fold
+from sam3_edge.loop.bank import MemoryBank
+from sam3_edge.loop.delayed import Delayed
+from sam3_edge.loop.events import FrameResult
+from sam3_edge.loop.render import Draft, render
+from sam3_edge.loop.settings import Settings
+from sam3_edge.loop.track import Track
+from sam3_edge.loop.tracker import Tracker
 from sam3_edge.phrases import Phrases
-from sam3_edge.render import Draft, render
 from sam3_edge.session import Value
-from sam3_edge.settings import Settings
 from sam3_edge.spec import ModelConfig
-from sam3_edge.track import Track
-from sam3_edge.tracker import Tracker
 
 PHRASE = "red circle"
 Floats = NDArray[np.float32]

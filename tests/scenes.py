@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scripted import CONFIG as IMAGE_CONFIG
 
-from sam3_edge.events import Event, FrameResult
+from sam3_edge.loop.events import Event, FrameResult
+from sam3_edge.loop.settings import Settings
+from sam3_edge.loop.tracker import Tracker
 from sam3_edge.phrases import Phrases
 from sam3_edge.runtimes.on_script import Answers, Frame, ScriptedSession
-from sam3_edge.settings import Settings
 from sam3_edge.spec import MASKED
 from sam3_edge.tokenizer import Tokenizer
-from sam3_edge.tracker import Tracker
 
 CONFIG = replace(
     IMAGE_CONFIG,

@@ -7,15 +7,15 @@ import pytest
 from numpy.typing import NDArray
 from scenes import f32
 
-from sam3_edge import components
-from sam3_edge.association import Association, associate, room
-from sam3_edge.history import History
-from sam3_edge.lifecycle import count, doubtful, give_way
-from sam3_edge.regions import FINE, crowded, overlap, specks, survivors, tidy
+from sam3_edge.loop import components
+from sam3_edge.loop.association import Association, associate, room
+from sam3_edge.loop.history import History
+from sam3_edge.loop.lifecycle import count, doubtful, give_way
+from sam3_edge.loop.regions import FINE, crowded, overlap, specks, survivors, tidy
+from sam3_edge.loop.settings import Settings
+from sam3_edge.loop.track import Track
 from sam3_edge.resize import line, upsample
-from sam3_edge.settings import Settings
 from sam3_edge.spec import ModelConfig
-from sam3_edge.track import Track
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float32]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scenes import CONFIG
 
-from sam3_edge.bank import MemoryBank, as_bfloat16
-from sam3_edge.history import History
+from sam3_edge.loop.bank import MemoryBank, as_bfloat16
+from sam3_edge.loop.history import History
 from sam3_edge.runtimes.on_script import ScriptedSession
 from sam3_edge.spec import MASKED
 

@@ -25,7 +25,7 @@ from sam3_edge.judge import frozen_pictures
 from sam3_edge.judge.answering import answer_pictures
 from sam3_edge.judge.case import PictureAnswer, PictureCase
 from sam3_edge.judge.measures import PictureJudge
-from sam3_edge.shapes import draw_scene
+from sam3_edge.shapes.scenes import draw_scene
 
 SEED = 990
 FROZEN = 40  # of the frozen pictures; all of them: `make judge`

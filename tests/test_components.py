@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from sam3_edge.components import label
+from sam3_edge.loop.components import label
 
 
 def test_the_same_components_as_scipy() -> None:

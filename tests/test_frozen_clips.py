@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from sam3_edge.judge import frozen_clips
 from sam3_edge.judge.case import ClipCase, Masklet, Masks
 from sam3_edge.judge.frozen_clips import FrozenClip, clip, clips, content_hash
-from sam3_edge.shapes import UNSEEN
-from sam3_edge.shapes_clips import LEAST, draw_clip, draw_frame
-from sam3_edge.shapes_scripts import KINDS
+from sam3_edge.shapes.clips import LEAST, draw_clip, draw_frame
+from sam3_edge.shapes.scenes import UNSEEN
+from sam3_edge.shapes.scripts import KINDS
 
 SINGULAR = {f"{word}s": word for word in ("circle", "square", "triangle", "star", "shape")} | {
     "crosses": "cross"

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sam3_edge import photographs
 from sam3_edge.errors import BackendError
 from sam3_edge.judge import frozen_pictures as frozen
 from sam3_edge.judge.baselines import by_colour, by_overlap
 from sam3_edge.judge.case import Masks, PictureAnswer
 from sam3_edge.judge.concept_f1 import ConceptF1, tally
 from sam3_edge.judge.frozen_pictures import FrozenPicture
-from sam3_edge.shapes import UNSEEN, draw_scene
+from sam3_edge.shapes import photographs
+from sam3_edge.shapes.scenes import UNSEEN, draw_scene
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from sam3_edge import registry
-from sam3_edge.events import FrameResult
-from sam3_edge.tracker import Tracker
+from sam3_edge.loop.events import FrameResult
+from sam3_edge.loop.tracker import Tracker
 
 ROOT = Path(__file__).parents[1]
 SPOKES = ("export", "quantize", "runtimes", "benchmarks")
+ROOMS = ("judge", "loop", "shapes", "verbs")  # of the hub
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "coremltools", "torchvision", "timm"}
 ON_DEVICE = {"numpy", "PIL", "click", "rich", "pycocotools", "onnxruntime", "sam3_edge"}
 
@@ -31,8 +32,8 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def files(folder: str) -> list[Path]:
-    inside = ("*.py", "judge/*.py") if folder == "sam3_edge" else ("*.py",)
-    found = sorted(path for pattern in inside for path in (ROOT / folder).glob(pattern))
+    rooms = [ROOT / folder, *((ROOT / folder / room) for room in ROOMS if folder == "sam3_edge")]
+    found = sorted(path for room in rooms for path in room.glob("*.py"))
     assert found, folder
     return found
 
@@ -89,13 +90,13 @@ def test_the_package_loads_its_public_names_when_asked() -> None:
     assert not {"numpy", "PIL", "click", "rich", "pycocotools"} & modules
     assert not {name for name in modules if name.startswith("sam3_edge.")}
     modules = loaded_by("from sam3_edge import FrameResult, Tracker")
-    assert {"sam3_edge.events", "sam3_edge.tracker"} <= modules and not HEAVY & modules
+    assert {"sam3_edge.loop.events", "sam3_edge.loop.tracker"} <= modules and not HEAVY & modules
 
 
 def test_folders_are_flat_and_files_short() -> None:
     for folder in ("sam3_edge", *SPOKES):
         inner = {p.name for p in (ROOT / folder).iterdir() if p.is_dir() and not p.is_symlink()}
-        assert inner <= {"__pycache__", "data", "judge", "results"}, folder
+        assert inner <= {"__pycache__", "data", "results", *ROOMS}, folder
         for path in files(folder):
             assert len(path.read_text().splitlines()) <= 260, f"{path} is too long to read at once"
 

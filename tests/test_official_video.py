@@ -22,9 +22,9 @@ from oracles.official_video_script import NAMES, draw
 from oracles.video_recording import VideoClip, load_video
 from replay import Seams, official_model, played
 
-from sam3_edge import propagation, update
-from sam3_edge.history import Choice, History, Memory
-from sam3_edge.settings import Settings
+from sam3_edge.loop import propagation, update
+from sam3_edge.loop.history import Choice, History, Memory
+from sam3_edge.loop.settings import Settings
 
 RESULT = Path(__file__).parents[1] / "benchmarks" / "results" / "loop_equality.json"
 RECORDING = load_video()

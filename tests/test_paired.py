@@ -57,14 +57,15 @@ def test_runs_are_kept_with_their_names_when_b_goes_first() -> None:
 
 def test_twice_the_work_is_twice_the_processor_seconds() -> None:
     ratio = compare(burn(0.06), burn(0.03), pairs=5).ratio("processor")
-    assert 1.7 < ratio.median < 2.3
+    assert 1.5 < ratio.median < 2.6  # not 0.5, 1 or 4: a, b, and nothing else is counted
     assert ratio.low <= ratio.median <= ratio.high
 
 
 def test_the_processor_seconds_of_a_command_are_counted() -> None:
     run = clock(shell(command(BURN.format(0.3))))
-    assert 0.3 <= run.processor < 0.6
-    assert clock(lambda: time.sleep(0.3)).processor < 0.1
+    assert run.processor >= 0.3
+    asleep = clock(lambda: time.sleep(0.3))
+    assert asleep.wall >= 0.3 and asleep.processor < asleep.wall / 2
 
 
 def test_the_interval_covers_the_ratio_and_shrinks_with_pairs() -> None:
@@ -125,6 +126,7 @@ def test_the_command_line_writes_a_table_and_json(tmp_path: Path) -> None:
     document = json.loads(output.read_text())
     assert document["commands"] == {"a": slow, "b": quick} and document["pairs"] == 3
     assert 1.4 < document["ratio"]["processor"]["median"] < 2.4
+    assert document["ratio"]["processor"]["median"] > 1
     assert len(document["runs"]["a"]) == 3 and document["a"]["processor"] >= 0.2
     assert set(document["roofline"]) == {"gflops", "copy_gbs"} and document["machine"]["cores"] >= 1
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sam3_edge import shapes
-from sam3_edge.questions import Question, ask, ask_by_box, ask_for, ask_in_vain
-from sam3_edge.shapes import ABSENT, COLOURS, SHAPES, TEXTURES, WORDS, Item, Scene, draw_scene
+from sam3_edge.shapes import scenes as shapes
+from sam3_edge.shapes.questions import Question, ask, ask_by_box, ask_for, ask_in_vain
+from sam3_edge.shapes.scenes import ABSENT, COLOURS, SHAPES, TEXTURES, WORDS, Item, Scene, draw_scene
 
 SINGULAR = {**{f"{shape}s": shape for shape in SHAPES}, "crosses": "cross", "shapes": "shape"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sam3_edge.shapes_clips import Actor, Script, draw_clip, draw_frame
-from sam3_edge.shapes_scripts import write_script
-from sam3_edge.shapes_sprites import make_sprite
+from sam3_edge.shapes.clips import Actor, Script, draw_clip, draw_frame
+from sam3_edge.shapes.scripts import write_script
+from sam3_edge.shapes.sprites import make_sprite
 
 
 def still(path: tuple[tuple[float, ...], ...], *, size: int = 224) -> Script:

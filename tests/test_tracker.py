@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scenes import NOTHING, SIDE, A, B, C, Moment, Scene, block, disc, see
 
+from sam3_edge.loop.settings import Settings
 from sam3_edge.resize import enlarge
-from sam3_edge.settings import Settings
 
 
 def test_on_a_first_frame_every_detection_is_an_object_and_later_only_sure_ones() -> None:

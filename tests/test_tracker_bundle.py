@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 import sam3_edge
 from sam3_edge import Box, Tracker
 from sam3_edge.bundle import Bundle
-from sam3_edge.events import FrameResult
 from sam3_edge.export import checkpoint
 from sam3_edge.export.eager import EagerSession
+from sam3_edge.loop.events import FrameResult
 from sam3_edge.phrases import open_phrases
-from sam3_edge.shapes import draw_scene
+from sam3_edge.shapes.scenes import draw_scene
 
 FRAMES = 12
 

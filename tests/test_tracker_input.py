@@ -9,7 +9,7 @@ from scenes import SIDE, A, Moment, Scene, see
 from sam3_edge.boxes import Box
 from sam3_edge.concept import Concept
 from sam3_edge.errors import CheckError, UsageError
-from sam3_edge.settings import Settings
+from sam3_edge.loop.settings import Settings
 
 
 @pytest.mark.parametrize(

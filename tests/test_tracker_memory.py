@@ -10,12 +10,12 @@ from scenes import CONFIG, PIXELS, A, B, C, Moment, Scene, kinds, see
 
 from sam3_edge.boxes import Box
 from sam3_edge.concept import Concept
-from sam3_edge.delayed import Delayed
 from sam3_edge.errors import UsageError
+from sam3_edge.loop.delayed import Delayed
+from sam3_edge.loop.settings import Settings
+from sam3_edge.loop.tracker import Tracker
 from sam3_edge.resize import enlarge
-from sam3_edge.settings import Settings
 from sam3_edge.spec import MASKED
-from sam3_edge.tracker import Tracker
 
 
 def test_what_the_tracker_is_fed_of_the_past() -> None:

@@ -7,11 +7,11 @@ import pytest
 from scenes import CONFIG, PIXELS, SIDE, SIZE, A, B, C, Moment, Scene, f32, kinds, see
 
 from sam3_edge.boxes import Box
-from sam3_edge.delayed import Delayed
 from sam3_edge.errors import UsageError
-from sam3_edge.prompts import Point, Prompt, choose, tokens
+from sam3_edge.loop.delayed import Delayed
+from sam3_edge.loop.prompts import Point, Prompt, choose, tokens
+from sam3_edge.loop.settings import Settings
 from sam3_edge.resize import enlarge
-from sam3_edge.settings import Settings
 from sam3_edge.spec import MASKED
 
 MASK = enlarge(C[None], *SIZE)[0]

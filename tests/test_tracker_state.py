@@ -11,7 +11,7 @@ from scenes import SIDE, A, B, C, Moment, Scene, disc, see
 from sam3_edge.boxes import Box
 from sam3_edge.concept import Concept
 from sam3_edge.errors import CheckError, SourceError
-from sam3_edge.settings import Settings
+from sam3_edge.loop.settings import Settings
 
 
 def restless() -> list[Moment]:

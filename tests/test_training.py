@@ -17,8 +17,9 @@ from sam3_edge.export.losses import Truth, concept_loss, detection_loss
 from sam3_edge.export.merges import learn_merges
 from sam3_edge.export.processes import rank, share_gradients, together
 from sam3_edge.export.shapes_batch import Batch, draw_batch
-from sam3_edge.export.train_shapes import SHAPES_CONFIG, STAGES, Stage, Training, resized
-from sam3_edge.shapes import ABSENT, UNSEEN, WORDS
+from sam3_edge.export.shapes_model import SHAPES_CONFIG, first_model, resized
+from sam3_edge.export.train_shapes import STAGES, Stage, Training
+from sam3_edge.shapes.scenes import ABSENT, UNSEEN, WORDS
 from sam3_edge.tokenizer import FIXED, Tokenizer
 
 SMALL = replace(
@@ -193,7 +194,7 @@ def test_nothing_withheld_is_drawn_or_asked() -> None:
 
 
 def test_larger_pictures_need_no_other_weights() -> None:
-    model = train_shapes.first_model(0)
+    model = first_model(SMALL, 0)
     larger = resized(model, 112)
     assert larger.config.image_size == 112 and equal(dict(model.state_dict()), dict(larger.state_dict()))
     assert larger.backbone(torch.zeros(1, 3, 112, 112)).shape == (1, 64, SMALL.trunk_dim)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3_edge.components import label
 from sam3_edge.concept import Concept
 from sam3_edge.judge.assignment import assign
 from sam3_edge.judge.case import Clip, Masks, PictureAnswer, Size
-from sam3_edge.shapes import COLOURS
+from sam3_edge.loop.components import label
+from sam3_edge.shapes.scenes import COLOURS
 
 NEAR = 40.0  # distance in RGB to a named colour; of 30 to 120 about the best on pictures like these
 LEAST = 120  # pixels of an object

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from sam3_edge.judge.case import Clip, ClipCase, Masklet, encode
 from sam3_edge.judge.datasets import key_of
-from sam3_edge.questions import some_of, spoken
-from sam3_edge.shapes import COLOURS, SHAPES, UNSEEN
-from sam3_edge.shapes_clips import Script, draw_clip, draw_masks
-from sam3_edge.shapes_scripts import write_script
+from sam3_edge.shapes.clips import Script, draw_clip, draw_masks
+from sam3_edge.shapes.questions import some_of, spoken
+from sam3_edge.shapes.scenes import COLOURS, SHAPES, UNSEEN
+from sam3_edge.shapes.scripts import write_script
 
 SEED = 20261123
 FRAMES = 64

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from sam3_edge.boxes import Box
 from sam3_edge.concept import Concept
 from sam3_edge.judge.case import Masks, PictureCase
-from sam3_edge.photographs import FROZEN, read
-from sam3_edge.questions import Question, ask_by_box, ask_for, ask_in_vain
-from sam3_edge.shapes import COLOURS, SHAPES, TEXTURES, UNSEEN, Scene, draw_scene
+from sam3_edge.shapes.photographs import FROZEN, read
+from sam3_edge.shapes.questions import Question, ask_by_box, ask_for, ask_in_vain
+from sam3_edge.shapes.scenes import COLOURS, SHAPES, TEXTURES, UNSEEN, Scene, draw_scene
 
 SEED = 20261122
 PICTURES = 512

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sam3_edge.history import History
+from sam3_edge.loop.history import History
 
 
 @dataclass

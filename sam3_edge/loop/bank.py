@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3_edge.history import Choice
+from sam3_edge.loop.history import Choice
 from sam3_edge.session import Session, Value
 from sam3_edge.spec import ModelConfig, TensorSpec, tracker_specs
 

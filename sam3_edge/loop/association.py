@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3_edge.regions import Bools, Floats, counts, overlap
-from sam3_edge.settings import Settings
+from sam3_edge.loop.regions import Bools, Floats, counts, overlap
+from sam3_edge.loop.settings import Settings
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from sam3_edge.options import FOLDER
-from sam3_edge.verb_export import export_job, show_export
+from sam3_edge.verbs.export import export_job, show_export
+from sam3_edge.verbs.options import FOLDER
 
 
 @click.command("demo")

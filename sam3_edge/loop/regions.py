@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3_edge.components import joined, touching
+from sam3_edge.loop.components import joined, touching
 from sam3_edge.resize import line, upsample
 
 Floats = NDArray[np.float32]

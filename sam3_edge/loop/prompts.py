@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from sam3_edge.antialias import resample
 from sam3_edge.boxes import Box
 from sam3_edge.errors import CheckError, UsageError
-from sam3_edge.frame import Sight
-from sam3_edge.propagation import as_logits, point_at
-from sam3_edge.regions import Floats
-from sam3_edge.settings import Settings
+from sam3_edge.loop.frame import Sight
+from sam3_edge.loop.propagation import as_logits, point_at
+from sam3_edge.loop.regions import Floats
+from sam3_edge.loop.settings import Settings
 from sam3_edge.spec import MASKED, ModelConfig
 
 NO_POINT, LEFT_TOP, RIGHT_BOTTOM = -1, 2, 3

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from sam3_edge.antialias import resample
-from sam3_edge.bank import MemoryBank, as_bfloat16
 from sam3_edge.errors import CheckError
-from sam3_edge.frame import Sight
-from sam3_edge.regions import Bools, Floats, tidy
+from sam3_edge.loop.bank import MemoryBank, as_bfloat16
+from sam3_edge.loop.frame import Sight
+from sam3_edge.loop.regions import Bools, Floats, tidy
+from sam3_edge.loop.settings import Settings
+from sam3_edge.loop.track import Track
 from sam3_edge.resize import enlarge
 from sam3_edge.segmenter import sigmoid
-from sam3_edge.settings import Settings
 from sam3_edge.spec import ModelConfig
-from sam3_edge.track import Track
 
 SURE = 1024.0  # the logit of a pixel that was drawn by hand
 

@@ -8,26 +8,26 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3_edge import state
 from sam3_edge.boxes import Box
 from sam3_edge.concept import Asked, Concept, as_concepts
-from sam3_edge.detections import Detections, find
 from sam3_edge.errors import UsageError
-from sam3_edge.events import Event, FrameResult
-from sam3_edge.frame import Sight, check_frame, prepare_frame
+from sam3_edge.loop import state
+from sam3_edge.loop.detections import Detections, find
+from sam3_edge.loop.events import Event, FrameResult
+from sam3_edge.loop.frame import Sight, check_frame, prepare_frame
+from sam3_edge.loop.prompts import Point, Prompt, as_points, draw
+from sam3_edge.loop.propagation import memorize
+from sam3_edge.loop.regions import Floats, tidy
+from sam3_edge.loop.render import Draft, Shown, render
+from sam3_edge.loop.roster import Roster
+from sam3_edge.loop.settings import Settings
+from sam3_edge.loop.track import Track
+from sam3_edge.loop.update import Update
 from sam3_edge.phrases import Phrases
-from sam3_edge.prompts import Point, Prompt, as_points, draw
-from sam3_edge.propagation import memorize
-from sam3_edge.regions import Floats, tidy
-from sam3_edge.render import Draft, Shown, render
-from sam3_edge.roster import Roster
 from sam3_edge.segmenter import Query, Segmenter
 from sam3_edge.session import Session
-from sam3_edge.settings import Settings
 from sam3_edge.spec import ModelConfig
 from sam3_edge.tokenizer import clean
-from sam3_edge.track import Track
-from sam3_edge.update import Update
 
 Clicks = Sequence["Point | tuple[float, float] | tuple[float, float, bool]"]
 
@@ -218,11 +218,11 @@ class Tracker:
         self.index, self.size, self.pending, self.sight, self.draft = 0, self.given, [], None, None
 
     def save(self, path: str | Path) -> Path:
-        """Write the state into one file (`sam3_edge.state`), or over it. The last frame is no part of it."""
+        """Write the state into one file (`loop.state`), or over it. The last frame is no part of it."""
         return state.save(self, path)
 
     def restore(self, path: str | Path) -> None:
-        """Go on from a saved state, in the place of this one. Raises what `sam3_edge.state.restore` does."""
+        """Go on from a saved state, in the place of this one. Raises what `loop.state.restore` does."""
         state.restore(self, path)
 
     def last(self) -> tuple[Sight, Draft]:

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from sam3_edge.boxes import Box
 from sam3_edge.concept import Concept
 from sam3_edge.errors import CheckError, SourceError, UsageError
-from sam3_edge.events import Event
-from sam3_edge.history import History
-from sam3_edge.roster import Roster
-from sam3_edge.track import Track
+from sam3_edge.loop.events import Event
+from sam3_edge.loop.history import History
+from sam3_edge.loop.roster import Roster
+from sam3_edge.loop.track import Track
 from sam3_edge.writing import write_file
 
 if TYPE_CHECKING:
-    from sam3_edge.tracker import Tracker
+    from sam3_edge.loop.tracker import Tracker
 
 SCHEMA = 1
 JSON, MEMORY, POINTERS = "state", "memory", "pointers"  # the arrays of the file

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sam3_edge.bank import MemoryBank
 from sam3_edge.errors import UsageError
-from sam3_edge.history import History, Memory
-from sam3_edge.regions import Floats
+from sam3_edge.loop.bank import MemoryBank
+from sam3_edge.loop.history import History, Memory
+from sam3_edge.loop.regions import Floats
+from sam3_edge.loop.settings import Settings
+from sam3_edge.loop.track import Track
 from sam3_edge.session import Session
-from sam3_edge.settings import Settings
 from sam3_edge.spec import ModelConfig
-from sam3_edge.track import Track
 
 
 class Roster:

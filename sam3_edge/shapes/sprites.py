@@ -7,8 +7,8 @@ import math
 import numpy as np
 from PIL import Image
 
-from sam3_edge.shapes import COLOURS, Points, background, outline
-from sam3_edge.shapes_clips import RADIUS, Bytes, Sprite
+from sam3_edge.shapes.clips import RADIUS, Bytes, Sprite
+from sam3_edge.shapes.scenes import COLOURS, Points, background, outline
 
 SIDE = 128  # of a sprite
 GROUND = 1.6  # sides of a frame: the camera pans and zooms within it

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3_edge.events import Event, FrameResult
-from sam3_edge.regions import Bools, Floats
+from sam3_edge.loop.events import Event, FrameResult
+from sam3_edge.loop.regions import Bools, Floats
 from sam3_edge.resize import enlarge, line, window
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from sam3_edge.errors import CheckError
-from sam3_edge.options import FOLDER, as_json
+from sam3_edge.verbs.options import FOLDER, as_json
 
 
 @click.command("verify")

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sam3_edge.shapes import look
-from sam3_edge.shapes_clips import STAGE, Actor, Path, Script
-from sam3_edge.shapes_sprites import Look, make_bar, make_ground, make_sprite
+from sam3_edge.shapes.clips import STAGE, Actor, Path, Script
+from sam3_edge.shapes.scenes import look
+from sam3_edge.shapes.sprites import Look, make_bar, make_ground, make_sprite
 
 
 @dataclass(frozen=True)

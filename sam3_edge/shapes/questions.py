@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sam3_edge.shapes import ABSENT, COLOURS, SHAPES, TEXTURES, Scene
+from sam3_edge.shapes.scenes import ABSENT, COLOURS, SHAPES, TEXTURES, Scene
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sam3_edge.association import Association
-from sam3_edge.regions import Bools, counts, overlap
-from sam3_edge.settings import Settings
-from sam3_edge.track import Track
+from sam3_edge.loop.association import Association
+from sam3_edge.loop.regions import Bools, counts, overlap
+from sam3_edge.loop.settings import Settings
+from sam3_edge.loop.track import Track
 
 NEVER = -1
 REMOVED = 10**9  # later than any frame: an object that goes on its first frame gives way to all others

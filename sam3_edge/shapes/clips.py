@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3_edge.shapes import Mask
+from sam3_edge.shapes.scenes import Mask
 
 STAGE = 224  # the frame's side that a script is written for
 RADIUS = 58 / 128  # of the shape on a sprite, in sides of it

@@ -6,17 +6,17 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sam3_edge.association import Association, associate, room
-from sam3_edge.detections import Detections
-from sam3_edge.events import Event, Kind
-from sam3_edge.frame import Sight
-from sam3_edge.lifecycle import count, doubtful, give_way, tired
-from sam3_edge.propagation import Propagated, as_drawn, as_logits, memorize, point_at, propagate
-from sam3_edge.regions import GONE, Bools, Floats, crowded, tidy
-from sam3_edge.render import Draft, Shown
-from sam3_edge.roster import Roster
+from sam3_edge.loop.association import Association, associate, room
+from sam3_edge.loop.detections import Detections
+from sam3_edge.loop.events import Event, Kind
+from sam3_edge.loop.frame import Sight
+from sam3_edge.loop.lifecycle import count, doubtful, give_way, tired
+from sam3_edge.loop.propagation import Propagated, as_drawn, as_logits, memorize, point_at, propagate
+from sam3_edge.loop.regions import GONE, Bools, Floats, crowded, tidy
+from sam3_edge.loop.render import Draft, Shown
+from sam3_edge.loop.roster import Roster
+from sam3_edge.loop.track import Track, of
 from sam3_edge.segmenter import sigmoid
-from sam3_edge.track import Track, of
 
 
 class Update:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from sam3_edge import registry
-from sam3_edge.options import COUNT, FOLDER, Named, as_json, overwrite
+from sam3_edge.verbs.options import COUNT, FOLDER, Named, as_json, overwrite
 
 
 @click.command("export")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from sam3_edge.options import COUNT, FOLDER, as_json, overwrite
+from sam3_edge.verbs.options import COUNT, FOLDER, as_json, overwrite
 
 
 @click.command("run")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from sam3_edge.errors import BackendError
-from sam3_edge.options import as_json
+from sam3_edge.verbs.options import as_json
 
 
 @click.command("doctor")

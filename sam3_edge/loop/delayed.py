@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3_edge.events import FrameResult
-from sam3_edge.render import Draft, render
-from sam3_edge.tracker import Tracker
+from sam3_edge.loop.events import FrameResult
+from sam3_edge.loop.render import Draft, render
+from sam3_edge.loop.tracker import Tracker
 
 
 class Delayed:

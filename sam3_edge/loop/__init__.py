@@ -1,0 +1,1 @@
+"""The video loop on the host: detect, track, associate, remember. Start reading at `tracker`."""
