@@ -28,7 +28,10 @@ class Delayed:
 
     def step(self, frame: NDArray[np.uint8]) -> FrameResult | None:
         """The next frame goes in; the oldest that is ripe comes out, None if none is yet."""
-        draft = self.tracker.advance(frame)
+        return self.hold(self.tracker.advance(frame))
+
+    def hold(self, draft: Draft) -> FrameResult | None:
+        """`step` for a frame that the tracker was given already, and that was perhaps drawn on since."""
         self.waiting.append(draft)
         retracted = (event.id for event in draft.events if event.kind == "retraction")
         self.never |= dict.fromkeys(retracted, draft.index)

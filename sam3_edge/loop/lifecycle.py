@@ -40,13 +40,17 @@ def young(track: Track, frame: int, settings: Settings) -> bool:
 
 
 def doubtful(tracks: Sequence[Track], frame: int, settings: Settings) -> dict[int, int | None]:
-    """Ids of the tracks that hot-start removes: None for unmatched ones, the older id for duplicates."""
+    """Ids of the tracks that hot-start removes: None for unmatched ones, the older id for duplicates.
+
+    What counts against a track is counted where its concept was looked for; of fewer looks, fewer suffice.
+    """
     gone: dict[int, int | None] = {}
     for track in tracks:
         if not young(track, frame, settings):
             continue
-        twins = [id for id, times in track.overlaps.items() if times >= settings.hot_duplicate]
-        if track.unmatched >= settings.hot_unmatched:
+        duplicate, unmatched = settings.looks(settings.hot_duplicate), settings.looks(settings.hot_unmatched)
+        twins = [id for id, times in track.overlaps.items() if times >= duplicate]
+        if track.unmatched >= unmatched:
             gone[track.id] = None
         elif twins:
             gone[track.id] = twins[0]

@@ -19,6 +19,7 @@ class Settings:
     """
 
     # Detection and association.
+    detect_every: int = 1  # ours: look for phrases on every n-th frame only; tracks are followed on all
     detection: float = 0.5  # score_threshold_detection: detections score above it
     nms: float = 0.1  # det_nms_thresh: of two detections that overlap more, the better stays
     match: float = 0.1  # assoc_iou_thresh: from this IoU on a detection is of a track, and not new
@@ -71,6 +72,10 @@ class Settings:
                 f"and hot_duplicate, {self.hot_duplicate}"
             )
 
+    def looks(self, frames: int) -> int:
+        """Of so many frames, on how many a phrase is looked for, rounded up."""
+        return -(-frames // self.detect_every)
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
@@ -84,6 +89,7 @@ class Settings:
 
 
 RANGES: dict[str, tuple[float, float]] = {
+    "detect_every": (1, 10**6),
     "sure_object": (-100, 100),
     "least_alive": (-(10**6), 10**6),
     "pointer_span": (1, 10**6),

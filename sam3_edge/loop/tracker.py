@@ -60,7 +60,7 @@ class Tracker:
         self.size = self.given = size
         self.roster = Roster(session, config, self.settings)
         self.concepts: dict[str, Concept] = {}
-        self.fresh: set[str] = set()  # concepts whose boxes speak for the next frame
+        self.fresh: set[str] = set()  # concepts asked since the last frame: their boxes speak for the next
         self.index = 0
         self.pending: list[Event] = []  # for the next frame
         self.sight: Sight | None = None
@@ -96,12 +96,17 @@ class Tracker:
         return {name: str(concept) for name, concept in self.concepts.items()}
 
     def detect(self, sight: Sight) -> dict[str, Detections]:
-        """Each concept's detections. A concept of boxes alone is looked for where they were drawn only."""
+        """The detections of each concept that is looked for on this frame.
+
+        A phrase is looked for on every `detect_every`-th frame and on the first after it was asked, boxes
+        alone where they were drawn only.
+        """
         found: dict[str, Detections] = {}
         query: Query | None = None
+        due = sight.index % self.settings.detect_every == 0
         for name, concept in self.concepts.items():
-            boxed = name in self.fresh or self.settings.carry_boxes
-            if boxed or concept.phrase is not None:
+            boxed = name in self.fresh or (self.settings.carry_boxes and due)
+            if boxed or (concept.phrase is not None and due):
                 query = query or Query(self.config, self.phrases, sight.embedding)
                 asked = concept if boxed else Concept(concept.phrase)
                 found[name] = find(query, asked, self.settings)
@@ -119,12 +124,25 @@ class Tracker:
         for name, concept in concepts.items():
             if name in self.concepts:
                 raise UsageError(f"{str(concept)!r:.80} is looked for already: remove it first to ask anew")
-            Segmenter(self.config, self.session, self.phrases).check(concept)
-            if self.size is not None:
-                for box in concept.boxes:
-                    box.relative(*self.size)
+            self.check(concept)
         self.concepts |= concepts
-        self.fresh |= {name for name, concept in concepts.items() if concept.boxes}
+        self.fresh |= concepts.keys()
+
+    def show(self, concept: Concept) -> None:
+        """Give a concept other boxes, drawn on the next frame; its objects go on. Like `add` for a new one.
+
+        Raises `UsageError` for what cannot be asked.
+        """
+        self.check(concept)
+        self.concepts[clean(concept.text)] = concept
+        self.fresh.add(clean(concept.text))
+
+    def check(self, concept: Concept) -> None:
+        """Raises `UsageError` for a concept that cannot be asked of the next frame."""
+        Segmenter(self.config, self.session, self.phrases).check(concept)
+        if self.size is not None:
+            for box in concept.boxes:
+                box.relative(*self.size)
 
     def remove(self, phrase: str | Concept) -> None:
         """Stop looking for a concept, and forget its objects. Raises `UsageError` if it is not looked for."""

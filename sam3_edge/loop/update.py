@@ -100,6 +100,8 @@ class Update:
                     self.tell("hidden", of=track)
             self.draft.hidden |= hidden | removed.keys()
             gone |= removed.keys()
+        # Who is hidden stays so while nobody looks.
+        self.draft.hidden |= set(tired([t for t in self.tracks if t.concept not in pairs], self.settings))
         return gone
 
     def tell_pairs(self, tracks: Sequence[Track], pair: Association) -> None:
@@ -142,10 +144,11 @@ class Update:
     ) -> dict[int, Floats]:
         """Every so often, the pointers of tracks with a sure detection, made anew from it, by place.
 
-        Told of those who go on this very frame too, as the reference reconditions them before they go.
+        When nothing is looked for on the frame that it is due on, the next on which something is takes its
+        place. Told of those who go on this very frame too, as the reference reconditions them before they go.
         """
         every = self.settings.recondition_every
-        if not every or self.sight.index % every:
+        if not every or self.sight.index % every >= self.settings.detect_every:
             return {}
         drawn: dict[int, Floats] = {}
         for name, pair in pairs.items():
