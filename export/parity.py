@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from sam3_edge.errors import CheckError
 from sam3_edge.golden import Case, replay
 from sam3_edge.phrases import open_phrases
 from sam3_edge.segmenter import Segmenter
-from sam3_edge.session import open_session
+from sam3_edge.session import Session
 
 from .eager import Arrays, Call
 
@@ -31,10 +31,16 @@ class Gate:
     min_iou: float
 
 
-# What fp16 does to features does not tell what it does to masks: there the masks decide, 2e-2 only stops
-# broken graphs.
-GATES = {"fp32": Gate(1e-4, 0.99, 0.99), "fp16": Gate(2e-2, 0.995, 0.98)}
 PIXELS = 4  # a mask of few pixels may miss the IoU by a border: this many may differ all the same
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How a bundle is measured: what opens its session, given the bundle and the processor's threads."""
+
+    open_session: Callable[..., Session]
+    gate: Gate
+    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,9 +101,9 @@ def measure(call: Call, got: Arrays) -> list[OutputError]:
     return rows
 
 
-def compare_graph(bundle: Bundle, calls: Sequence[Call], *, threads: int | None) -> list[OutputError]:
+def compare_graph(bundle: Bundle, calls: Sequence[Call], trial: Trial) -> list[OutputError]:
     """Run one graph on recorded feeds. A session of its own: at 1008 px the backbone takes 5 GB."""
-    session = open_session(bundle, threads=threads)
+    session = trial.open_session(bundle, threads=trial.threads)
     worst: dict[str, OutputError] = {}
     for call in calls:
         answers = session.run(call.graph, call.feeds)
@@ -108,16 +114,14 @@ def compare_graph(bundle: Bundle, calls: Sequence[Call], *, threads: int | None)
     return list(worst.values())
 
 
-def prove(
-    bundle: Bundle, calls: dict[str, list[Call]], cases: Sequence[Case], *, threads: int | None = None
-) -> Parity:
+def prove(bundle: Bundle, calls: dict[str, list[Call]], cases: Sequence[Case], trial: Trial) -> Parity:
     """Measure a sealed bundle. Raises `CheckError` if the reference never ran one of its graphs."""
     outputs: list[OutputError] = []
     for name in bundle.specs:
         if not calls[name]:
             raise CheckError(f"parity: no example reaches graph {name}: nothing would be proved about it")
-        outputs += compare_graph(bundle, calls[name], threads=threads)
-    session = open_session(bundle, threads=threads)
+        outputs += compare_graph(bundle, calls[name], trial)
+    session = trial.open_session(bundle, threads=trial.threads)
     answers = replay(Segmenter(bundle.config, session, open_phrases(bundle, session)), cases)
     session.close()
-    return Parity(tuple(outputs), answers, GATES[bundle.scheme])
+    return Parity(tuple(outputs), answers, trial.gate)

@@ -7,12 +7,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 
-from sam3_edge import __version__, registry
+from sam3_edge import __version__
 from sam3_edge.builtin import builtin_checkpoint
 from sam3_edge.bundle import Bundle
 from sam3_edge.concept import VISUAL
@@ -29,33 +28,12 @@ from sam3_edge.tokenizer import Tokenizer
 from . import checkpoint as checkpoints
 from .eager import Call, EagerSession
 from .examples import examples, track
+from .job import Job as Job
+from .job import Settled, settle
 from .model import fold
-from .parity import GATES, Parity, prove
+from .parity import Parity, Trial, prove
 
-EXACT = "fp32"  # the scheme that is the absence of one
 KEPT_CALLS = 2  # of each graph: the features of one 1008 px picture are 120 MB
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What to export, and how. `checkpoint` None is the built-in model; `phrases` go into the concept pack.
-
-    Without `output` the bundle is named after what it is, in the current folder.
-    """
-
-    output: Path | None
-    target: str
-    scheme: str = EXACT
-    checkpoint: str | None = None
-    official: bool = False
-    revision: str | None = None
-    tokenizer: Path | None = None
-    image_size: int | None = None
-    max_boxes: int | None = None
-    phrases: tuple[str, ...] = ()
-    text: bool = True
-    overwrite: bool = False
-    threads: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,21 +43,6 @@ class Reference:
     manifest: Manifest
     calls: dict[str, list[Call]]
     cases: list[Case]
-
-
-def plugins(job: Job) -> tuple[ModuleType, ModuleType | None]:
-    """The target and the scheme. Raises `UsageError` before any weight is read."""
-    target = registry.load("target", job.target)
-    scheme = None if job.scheme == EXACT else registry.load("scheme", job.scheme)
-    if scheme is not None and job.target not in scheme.TARGETS:
-        raise UsageError(
-            f"scheme {job.scheme} is for {', '.join(sorted(scheme.TARGETS))}, not for {job.target}"
-        )
-    if job.scheme not in GATES:
-        raise UsageError(f"scheme {job.scheme} has no parity gate: it cannot be exported")
-    if not job.text and not job.phrases:
-        raise UsageError("--no-text leaves the bundle without words: give it some with --concepts FILE")
-    return target, scheme
 
 
 def load(job: Job) -> checkpoints.Checkpoint:
@@ -98,27 +61,18 @@ def load(job: Job) -> checkpoints.Checkpoint:
     return replace(found, config=config)
 
 
-def default_output(job: Job) -> Path:
-    """`NAME[-rSIZE]-SCHEME-TARGET`, known before the checkpoint is read."""
-    path = Path(job.checkpoint or "shapes").absolute()
-    name = path.parent.name if path.stem == "model" else path.stem
-    size = f"-r{job.image_size}" if job.image_size else ""
-    return Path(f"{name}{size}-{job.scheme}-{job.target}")
-
-
 def plan(job: Job) -> dict[str, Any]:
     """What would be exported: the checkpoint is read and checked, nothing is written."""
-    plugins(job)
-    found, output = load(job), job.output or default_output(job)
+    settled, found = settle(job), load(job)
     graphs = {name: asdict(spec) for name, spec in wanted_graphs(found.config, job).items()}
     return {
-        "output": str(output),
-        "exists": output.exists(),
+        "output": str(settled.output),
+        "exists": settled.output.exists(),
         "checkpoint": found.name,
         "sha256": found.sha256,
         "licence": found.licence,
         "target": job.target,
-        "scheme": job.scheme,
+        "scheme": settled.scheme,
         "phrases": list(job.phrases),
         "config": found.config.to_json(),
         "graphs": graphs,
@@ -135,13 +89,14 @@ def export(job: Job, say: Callable[[str], None] = lambda text: None) -> tuple[Bu
 
     Raises `CheckError` if it does not agree with PyTorch; then, as after any error, nothing is written.
     """
-    target, scheme = plugins(job)
-    output = job.output or default_output(job)
+    settled = settle(job)
+    output, target = settled.output, settled.target
     with staging(output, overwrite=job.overwrite) as folder:
-        reference = write_graphs(job, folder, target=target, scheme=scheme, say=say)
+        reference = write_graphs(job, settled, folder, say)
         seal(folder, reference.manifest)
         say("comparing with PyTorch")
-        parity = prove(Bundle.open(folder), reference.calls, reference.cases, threads=job.threads)
+        trial = Trial(target.open_session, target.GATES[settled.scheme], threads=job.threads)
+        parity = prove(Bundle.open(folder), reference.calls, reference.cases, trial)
         if bad := parity.failures():
             raise CheckError(f"{output} was not written, it is not the model: {'; '.join(bad)}")
         report = parity.to_json()
@@ -150,9 +105,7 @@ def export(job: Job, say: Callable[[str], None] = lambda text: None) -> tuple[Bu
     return Bundle.open(output), parity
 
 
-def write_graphs(
-    job: Job, folder: Path, *, target: ModuleType, scheme: ModuleType | None, say: Callable[[str], None]
-) -> Reference:
+def write_graphs(job: Job, settled: Settled, folder: Path, say: Callable[[str], None]) -> Reference:
     """Everything that needs the PyTorch model: reference and golden answers, words, each graph."""
     say("loading the checkpoint")
     found = load(job)
@@ -178,17 +131,17 @@ def write_graphs(
         say(f"lowering {name}")
         place = folder / "graphs" / name
         place.mkdir(parents=True)
-        file = target.lower(found.model.graph(name), spec, place)
-        if scheme is not None:
-            scheme.compress(place / file)
+        file = settled.target.lower(found.model.graph(name), spec, place, **settled.settings)
+        if settled.quantize is not None:
+            settled.quantize.compress(place / file)
         graphs[name] = GraphFile(f"graphs/{name}/{file}")
     manifest = Manifest(
         source=Source(found.name, found.revision, found.sha256),
         config=found.config,
         target=job.target,
-        scheme=job.scheme,
+        scheme=settled.scheme,
         graphs=graphs,
-        tools={"sam3-edge": __version__, "torch": torch.__version__, **target.tools()},
+        tools={"sam3-edge": __version__, "torch": torch.__version__, **settled.target.tools()},
         report={},
         licence=found.licence,
     )

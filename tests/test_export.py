@@ -25,7 +25,8 @@ from sam3_edge.concepts import read_concepts
 from sam3_edge.errors import UsageError
 from sam3_edge.export import pipeline
 from sam3_edge.export.examples import examples
-from sam3_edge.export.parity import GATES
+from sam3_edge.export.job import settle
+from sam3_edge.export.to_onnx import GATES
 from sam3_edge.golden import read_golden, replay
 from sam3_edge.manifest import MANIFEST
 from sam3_edge.spec import graph_specs
@@ -218,7 +219,7 @@ def test_names_of_outputs() -> None:
     }
     for name, options in wanted.items():
         given: dict[str, Any] = {"output": None, "target": "onnx", **options}
-        assert str(pipeline.default_output(pipeline.Job(**given))) == name
+        assert str(settle(pipeline.Job(**given)).output) == name
 
 
 def test_weights_of_sam_3_carry_its_licence(tmp_path: Path, tiny_checkpoint: Path) -> None:

@@ -23,7 +23,8 @@ from sam3_edge.agreement import Agreement
 from sam3_edge.concepts import read_concepts
 from sam3_edge.errors import CheckError, ResourceError, SourceError, UsageError
 from sam3_edge.export import pipeline
-from sam3_edge.export.parity import GATES, OutputError, Parity
+from sam3_edge.export.parity import OutputError, Parity
+from sam3_edge.export.to_onnx import GATES
 from sam3_edge.quantize import fp16
 from sam3_edge.spec import GraphSpec, graph_specs
 

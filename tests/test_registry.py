@@ -10,7 +10,6 @@ import pytest
 
 from sam3_edge import registry
 from sam3_edge.errors import BackendError, UsageError
-from sam3_edge.export.parity import GATES
 
 FOLDERS = {
     "target": ("export", "to_*.py"),
@@ -70,7 +69,9 @@ def test_a_missing_module_of_our_own_is_a_bug() -> None:
 @pytest.mark.parametrize("name", registry.names("target"))
 def test_targets(name: str) -> None:
     target = registry.load("target", name)
-    assert list(inspect.signature(target.lower).parameters) == ["module", "spec", "folder"]
+    module, spec, folder, *settings = inspect.signature(target.lower).parameters
+    assert (module, spec, folder) == ("module", "spec", "folder") and set(settings) == target.SETTINGS
+    assert set(target.SCHEMES) <= set(target.GATES) and callable(target.open_session)
     tools = target.tools()
     assert tools and all(isinstance(value, str) for pair in tools.items() for value in pair)
 
@@ -79,11 +80,17 @@ def test_targets(name: str) -> None:
 def test_runtimes(name: str) -> None:
     runtime = registry.load("runtime", name)
     assert {"bundle", "threads"} <= inspect.signature(runtime.open).parameters.keys()
-    assert "." in runtime.selfcheck()  # a version
+    assert callable(runtime.selfcheck)
+
+
+def test_selfcheck_gives_a_version() -> None:
+    for name in ("onnx", "script"):
+        assert "." in registry.load("runtime", name).selfcheck()
 
 
 @pytest.mark.parametrize("name", registry.names("scheme"))
 def test_schemes(name: str) -> None:
     scheme = registry.load("scheme", name)
     assert scheme.TARGETS and set(scheme.TARGETS) <= set(registry.names("target"))
-    assert callable(scheme.compress) and name in GATES
+    assert callable(scheme.compress)
+    assert all(name in registry.load("target", target).GATES for target in scheme.TARGETS)

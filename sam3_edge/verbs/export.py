@@ -20,10 +20,8 @@ from sam3_edge.verbs.options import COUNT, FOLDER, Named, as_json, overwrite
 @click.option("--target", "--format", required=True, type=Named(registry.names("target")), help="Backend.")
 @click.option(
     "--scheme",
-    type=click.Choice(["fp32", *registry.names("scheme")]),
-    default="fp32",
-    show_default=True,
-    help="How the weights are stored.",
+    type=click.Choice([*dict.fromkeys(("fp32", *registry.names("scheme")))]),
+    help="How the weights are stored. Default: the target's own.",
 )
 @click.option(
     "--image-size", type=COUNT, help="Pixels; a multiple of patch x window. Default: the checkpoint's."
