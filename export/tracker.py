@@ -134,7 +134,10 @@ class StepGraph(TrackerGraph):
 
 
 class RefineGraph(TrackerGraph):
-    """Graph `tracker_refine`: clicks, a box or the last mask to four masks; the host chooses."""
+    """Graph `tracker_refine`: clicks, a box or the last mask to four masks.
+
+    The host chooses, and empties them where the object is not there: on a picture, a click says that it is.
+    """
 
     def forward(
         self,
@@ -155,7 +158,6 @@ class RefineGraph(TrackerGraph):
         found = t.decode(features, fine, middle, points=tokens, bias=point_bias)
         present = positive(found.score)[:, None, None]
         masks = draw(found.weights, found.pixels)
-        masks = present[..., None] * masks + (1 - present[..., None]) * ABSENT
         return masks, found.iou, found.score, t.gated(t.pointer(found.tokens), present)
 
 

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from sam3_edge.builtin import builtin_bundle
     from sam3_edge.bundle import Bundle
     from sam3_edge.concept import Concept
+    from sam3_edge.embedding import Embedding
     from sam3_edge.errors import EdgeError
     from sam3_edge.loop.events import FrameResult
     from sam3_edge.loop.tracker import Tracker
-    from sam3_edge.segmenter import Embedding, Segmentation, Segmenter, load
+    from sam3_edge.segmentation import Segmentation
+    from sam3_edge.segmenter import Segmenter, load
+    from sam3_edge.selection import Selection
     from sam3_edge.spec import ModelConfig
 
 __version__ = "0.1.0"
@@ -34,6 +37,7 @@ __all__ = [
     "ModelConfig",
     "Segmentation",
     "Segmenter",
+    "Selection",
     "Tracker",
     "__version__",
     "builtin_bundle",
@@ -46,11 +50,12 @@ HOMES = {
     "Bundle": "bundle",
     "Concept": "concept",
     "EdgeError": "errors",
-    "Embedding": "segmenter",
+    "Embedding": "embedding",
     "FrameResult": "loop.events",
     "ModelConfig": "spec",
-    "Segmentation": "segmenter",
+    "Segmentation": "segmentation",
     "Segmenter": "segmenter",
+    "Selection": "selection",
     "Tracker": "loop.tracker",
     "builtin_bundle": "builtin",
     "load": "segmenter",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3_edge.segmenter import Segmentation
+from sam3_edge.segmentation import Segmentation
 
 SAME = 0.5  # IoU from which two masks are of one object
 

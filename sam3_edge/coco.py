@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sam3_edge import __version__
 from sam3_edge.polygons import polygons
-from sam3_edge.segmenter import Segmentation
+from sam3_edge.segmentation import Segmentation
 
 
 class CocoDocument:

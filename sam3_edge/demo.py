@@ -12,7 +12,8 @@ from sam3_edge.agreement import overlaps, pair
 from sam3_edge.boxes import Box
 from sam3_edge.concept import Concept
 from sam3_edge.overlay import draw
-from sam3_edge.segmenter import Segmentation, Segmenter
+from sam3_edge.segmentation import Segmentation
+from sam3_edge.segmenter import Segmenter
 from sam3_edge.shapes.questions import Question, ask_by_box, ask_for, ask_in_vain
 from sam3_edge.shapes.scenes import Scene, draw_scene
 

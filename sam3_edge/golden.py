@@ -18,7 +18,8 @@ from sam3_edge.boxes import Box
 from sam3_edge.bundle import Bundle
 from sam3_edge.concept import Concept
 from sam3_edge.errors import CheckError
-from sam3_edge.segmenter import Segmentation, Segmenter
+from sam3_edge.segmentation import Segmentation
+from sam3_edge.segmenter import Segmenter
 
 ANSWERS = "golden/answers.json"
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from sam3_edge.segmenter import Segmentation
+from sam3_edge.segmentation import Segmentation
 
 SMALLEST = 480  # the longer side below which a picture is enlarged, so that labels can be read
 LONGEST = 40  # characters of a phrase on a label

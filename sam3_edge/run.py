@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from sam3_edge.boxes import Box
 from sam3_edge.coco import CocoDocument
 from sam3_edge.concept import Concept
 from sam3_edge.errors import EdgeError, SourceError, UsageError
+from sam3_edge.loop.prompts import Point, Prompt
 from sam3_edge.overlay import draw, png
 from sam3_edge.picture import read_picture
-from sam3_edge.segmenter import Segmentation, Segmenter
+from sam3_edge.segmentation import Segmentation
+from sam3_edge.segmenter import Segmenter
 from sam3_edge.writing import write_file
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -47,11 +51,25 @@ class Outcome:
         return {"picture": str(self.picture), "overlay": str(self.overlay), "objects": objects}
 
 
-def concepts_of(prompts: Sequence[str], boxes: Sequence[str]) -> list[Concept]:
-    """What `--prompt` and `--box` ask for. Boxes belong to the one prompt, or stand alone."""
+Wanted = Sequence[Concept] | Prompt
+"""What to look for: concepts, or the one object that is pointed out."""
+
+
+def wanted_of(prompts: Sequence[str], boxes: Sequence[str], points: Sequence[str]) -> Wanted:
+    """What `--prompt`, `--box` and `--point` ask for.
+
+    Boxes belong to the one prompt, or stand alone; with points, one is drawn around the object.
+    """
     drawn = tuple(Box.parse(text) for text in boxes)
+    if points:
+        clicks = tuple(Point.parse(text) for text in points)
+        if prompts or len(drawn) > 1:
+            raise UsageError(
+                "--point is for one object: give --box once at most, and look for --prompt in another run"
+            )
+        return Prompt(clicks, drawn[0] if drawn else None)
     if not prompts and not drawn:
-        raise UsageError("nothing to look for: give --prompt 'a phrase', --box x0,y0,x1,y1, or both")
+        raise UsageError("nothing to look for: give --prompt 'a phrase', --box x0,y0,x1,y1, or --point x,y")
     if len(prompts) > 1 and drawn:
         raise UsageError(
             "--box with several --prompt: run once per phrase, so that it is clear whose the box is"
@@ -89,10 +107,22 @@ def name_overlays(pictures: Sequence[Path], folder: Path) -> list[Path]:
     return list(names)
 
 
+def look(
+    segmenter: Segmenter, picture: NDArray[np.uint8], wanted: Wanted, *, threshold: float
+) -> list[Segmentation]:
+    """What is found in one picture. Of an object that is pointed out, the best candidate."""
+    if not isinstance(wanted, Prompt):
+        return segmenter.segment(picture, list(wanted), threshold=threshold)
+    wanted.check((picture.shape[0], picture.shape[1]))  # before the backbone runs
+    selection = segmenter.click(picture)
+    selection.ask(wanted)
+    return [selection.found]
+
+
 def run_pictures(
     segmenter: Segmenter,
     pictures: Sequence[Path],
-    concepts: Sequence[Concept],
+    wanted: Wanted,
     *,
     output: Path,
     threshold: float,
@@ -103,10 +133,13 @@ def run_pictures(
     """Segment every picture. One that cannot be asked is reported and the rest go on.
 
     Raises `UsageError` before any work if an output exists and `overwrite` is not set, or if the model does
-    not know a concept.
+    not know a concept, or answers no clicks.
     """
-    for concept in concepts:
-        segmenter.check(concept)
+    if isinstance(wanted, Prompt):
+        segmenter.check_clicks()
+    else:
+        for concept in wanted:
+            segmenter.check(concept)
     overlays = name_overlays(pictures, output)
     if not overwrite and (taken := [p for p in (*overlays, output / RESULTS) if p.exists()]):
         raise UsageError(f"{taken[0]} exists: pass --overwrite or another -o")
@@ -115,11 +148,11 @@ def run_pictures(
         advance(1)
         try:
             pixels = read_picture(picture)
-            found = segmenter.segment(pixels, list(concepts), threshold=threshold)
+            found = look(segmenter, pixels, wanted, threshold=threshold)
         except SourceError as error:
             outcomes.append(Outcome(picture, None, (), error))
             continue
-        except UsageError as error:  # a box that lies in one picture may be outside the next
+        except UsageError as error:  # a box or a point that lies in one picture may be outside the next
             outcomes.append(Outcome(picture, None, (), UsageError(f"picture {picture}: {error}")))
             continue
         write_file(overlay, png(draw(pixels, found)), overwrite=overwrite)

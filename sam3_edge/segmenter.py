@@ -2,56 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from sam3_edge.boxes import Box, pooling_matrices
 from sam3_edge.builtin import builtin_bundle
 from sam3_edge.bundle import Bundle
 from sam3_edge.concept import Asked, Concept, as_concepts
-from sam3_edge.errors import CheckError, UsageError
+from sam3_edge.embedding import Embedding
+from sam3_edge.errors import UsageError
 from sam3_edge.phrases import Phrases, open_phrases
 from sam3_edge.picture import PictureLike, prepare, read_picture
-from sam3_edge.resize import enlarge
-from sam3_edge.session import Session, Value, open_session
-from sam3_edge.spec import MASKED, ModelConfig
+from sam3_edge.query import Query
+from sam3_edge.segmentation import Segmentation
+from sam3_edge.session import Session, open_session
+from sam3_edge.spec import ModelConfig
 
-Floats = NDArray[np.float32]
+if TYPE_CHECKING:
+    from sam3_edge.selection import Selection
 
-
-@dataclass(frozen=True, eq=False)
-class Embedding:
-    """A picture as the model sees it, to be asked again and again. The features may live on a device."""
-
-    size: tuple[int, int]  # height and width in pixels
-    features: Mapping[str, Value]
-    session: Session
-
-
-@dataclass(frozen=True, eq=False)
-class Segmentation:
-    """The objects of one concept in one picture, best score first.
-
-    masks bool [N, H, W]; boxes float32 [N, 4], xyxy in pixels as predicted, perhaps a hair over the edge;
-    scores float32 [N], above the threshold; presence, how likely the concept is there at all, 0 to 1;
-    semantic float32 [S, S], logits of the concept's mask as a whole before upsampling, if it was asked for.
-    """
-
-    concept: Concept
-    masks: NDArray[np.bool_]
-    boxes: Floats
-    scores: Floats
-    presence: float
-    semantic: Floats | None = None
-
-    def __len__(self) -> int:
-        return len(self.scores)
+__all__ = ["Embedding", "Segmentation", "Segmenter", "load"]
 
 
 class Segmenter:
@@ -65,8 +35,7 @@ class Segmenter:
         pixels = read_picture(picture)
         image = prepare(pixels, self.config.image_size)
         trunk = self.session.run("backbone", {"image": image})
-        features = self.session.run("detector_features", trunk)
-        return Embedding((pixels.shape[0], pixels.shape[1]), features, self.session)
+        return Embedding((pixels.shape[0], pixels.shape[1]), trunk, self.session)
 
     def segment(
         self,
@@ -90,11 +59,26 @@ class Segmenter:
         height, width = held.size if isinstance(held, Embedding) else held.shape[:2]
         for box in (box for concept in asked for box in concept.boxes):
             box.relative(height, width)
-        embedding = held if isinstance(held, Embedding) else self.embed(held)
+        query = Query(self.config, self.phrases, self.seen(held))
+        return [query.answer(concept, threshold=threshold, semantic=semantic) for concept in asked]
+
+    def click(self, picture: PictureLike | Embedding, *, multimask: bool | None = None) -> Selection:
+        """Point out one object of a picture by clicks, a box or a mask; refine and undo (`Selection`).
+
+        `multimask`: three candidates for every prompt, or one; None for three as long as the prompt may mean
+        several things. Raises `UsageError` for a model without a tracker, whose decoder answers clicks.
+        """
+        from sam3_edge.selection import Selection
+
+        self.check_clicks()
+        return Selection(self.config, self.seen(picture), multimask=multimask)
+
+    def seen(self, picture: PictureLike | Embedding) -> Embedding:
+        """The picture's embedding. Raises `UsageError` for that of another model."""
+        embedding = picture if isinstance(picture, Embedding) else self.embed(picture)
         if embedding.session is not self.session:
             raise UsageError("the embedding is of another model: embed the picture with this one")
-        query = Query(self.config, self.phrases, embedding)
-        return [query.answer(concept, threshold=threshold, semantic=semantic) for concept in asked]
+        return embedding
 
     def check(self, concept: Concept) -> None:
         """Raises `UsageError` for a concept that this model cannot be asked."""
@@ -105,6 +89,11 @@ class Segmenter:
                 "leave some out, or export with a larger --max-boxes"
             )
         self.phrases.prompt(concept.text)
+
+    def check_clicks(self) -> None:
+        """Raises `UsageError` for a model that answers no clicks: the tracker's decoder does."""
+        if not self.config.tracks:
+            raise UsageError("this model answers no clicks: export the bundle again from one with a tracker")
 
     def close(self) -> None:
         """Free the session. Embeddings are void afterwards."""
@@ -117,115 +106,6 @@ class Segmenter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-@dataclass(frozen=True, eq=False)
-class Found:
-    """What the detector answers: all queries of one concept, and what their masks are drawn from."""
-
-    scores: Floats  # [Q], presence included
-    boxes: Floats  # [Q, 4], xyxy, fractions of the picture
-    queries: Floats  # [Q, D]
-    presence: float
-    feeds: Mapping[str, Value]
-
-
-class Query:
-    """The questions asked of one embedding. What the picture says without boxes is computed once."""
-
-    def __init__(self, config: ModelConfig, phrases: Phrases, embedding: Embedding) -> None:
-        self.config, self.phrases, self.embedding = config, phrases, embedding
-        self.session = embedding.session
-        self.exemplars: dict[tuple[Box, ...], tuple[Floats, Floats]] = {}
-
-    def answer(self, concept: Concept, *, threshold: float, semantic: bool) -> Segmentation:
-        """Detect, keep, and draw the masks of what is kept."""
-        found = self.detect(concept)
-        order = np.argsort(-found.scores, kind="stable")
-        kept = order[: np.count_nonzero(found.scores > threshold)]
-        height, width = self.embedding.size
-        masks, whole = np.zeros((len(kept), height, width), np.bool_), None
-        for part, logits, whole_logits in self.draw(found, kept, semantic=semantic):
-            masks[part], whole = enlarge(logits, height, width), whole_logits
-        pixels = found.boxes[kept] * np.array([width, height, width, height], np.float32)
-        return Segmentation(concept, masks, pixels, found.scores[kept], found.presence, whole)
-
-    def detect(self, concept: Concept) -> Found:
-        """Run the detector. Raises `CheckError` for scores that are no numbers."""
-        prompt = self.prompt(concept)
-        found = self.session.run("detector", {**self.features("features_1x"), **prompt})
-        logits, presence, boxes, queries = (
-            self.session.fetch(found[name])[0] for name in ("logits", "presence", "boxes", "queries")
-        )
-        scores = sigmoid(logits) * sigmoid(presence)
-        if not np.isfinite(scores).all():
-            raise CheckError("graph detector gave scores that are no numbers: check the bundle with `verify`")
-        feeds = {**prompt, "encoded": found["encoded"]}
-        return Found(scores, boxes, queries, float(sigmoid(presence)[0]), feeds)
-
-    def features(self, *names: str) -> dict[str, Value]:
-        return {name: self.embedding.features[name] for name in names}
-
-    def prompt(self, concept: Concept) -> dict[str, Value]:
-        """Phrase, boxes and CLS as one prompt [1, P, D], and the bias [1, 1, 1, P] that hides its padding."""
-        if concept.boxes not in self.exemplars:
-            self.exemplars[concept.boxes] = self.exemplar(concept.boxes)
-        tokens, valid = self.phrases.prompt(concept.text)
-        exemplar_tokens, exemplar_bias = self.exemplars[concept.boxes]
-        return {
-            "prompt": np.concatenate((tokens, exemplar_tokens))[None],
-            "prompt_bias": np.concatenate((hidden(valid), exemplar_bias))[None, None, None],
-        }
-
-    def exemplar(self, boxes: tuple[Box, ...]) -> tuple[Floats, Floats]:
-        """Tokens [K + 1, D] of boxes and CLS, and their bias [K + 1]. Without boxes, CLS alone is seen."""
-        c, count = self.config, len(boxes)
-        places, labels = np.zeros((c.max_boxes, 4), np.float32), np.zeros(c.max_boxes, np.float32)
-        for row, box in enumerate(boxes):
-            places[row] = box.relative(*self.embedding.size)
-            labels[row] = box.positive
-        bias = hidden(np.append(np.arange(c.max_boxes) < count, True))
-        pool_y, pool_x = pooling_matrices(places, c.grid, c.roi_size) if boxes else no_boxes(c)
-        feeds = {"boxes": places, "labels": labels, "exemplar_bias": bias[None, None]}
-        feeds |= {"pool_y": pool_y, "pool_x": pool_x}
-        batch = {name: array[None] for name, array in feeds.items()}
-        out = self.session.run("exemplar", {**self.features("features_1x"), **batch})
-        return self.session.fetch(out["exemplar_tokens"])[0], bias
-
-    def draw(
-        self, found: Found, kept: NDArray[np.int64], *, semantic: bool = False
-    ) -> Iterator[tuple[slice, Floats, Floats | None]]:
-        """Mask logits [n, S, S] of the kept queries, a part of them at a time, and the concept's as a whole.
-
-        The graph takes `mask_queries` at a time; it runs again when more are kept, so no object is lost.
-        """
-        size, queries = self.config.mask_queries, found.queries[kept]
-        fine = self.features("features_4x", "features_2x")
-        for first in range(0, len(queries) or int(semantic), size):
-            some = queries[first : first + size]
-            # The graph's shape is fixed: what is missing is filled with zeros and thrown away.
-            full = np.zeros((1, size, self.config.dim), np.float32)
-            full[0, : len(some)] = some
-            out = self.session.run("masks", {**fine, **found.feeds, "queries": full})
-            logits = self.session.fetch(out["masks"])[0, : len(some)]
-            whole = self.session.fetch(out["semantic"])[0, 0] if semantic else None
-            yield slice(first, first + len(some)), logits, whole
-
-
-@lru_cache(maxsize=8)
-def no_boxes(config: ModelConfig) -> tuple[Floats, Floats]:
-    """The pooling matrices of padding alone: the same for every frame of a video, and 4 ms each time."""
-    return pooling_matrices(np.zeros((config.max_boxes, 4), np.float32), config.grid, config.roi_size)
-
-
-def sigmoid(x: Floats) -> Floats:
-    """Of logits, which the graphs keep within +-12."""
-    return (1 / (1 + np.exp(-x))).astype(np.float32)
-
-
-def hidden(valid: NDArray[np.bool_]) -> Floats:
-    """The additive bias of tokens: 0 where valid, and what attention cannot see where not."""
-    return np.where(valid, 0, MASKED).astype(np.float32)
 
 
 def load(bundle: str | Path | None = None, *, threads: int | None = None) -> Segmenter:

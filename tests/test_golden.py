@@ -17,7 +17,7 @@ from sam3_edge.agreement import Agreement, compare, overlaps, pair
 from sam3_edge.doctor import check
 from sam3_edge.errors import CheckError
 from sam3_edge.golden import ANSWERS, Case, read_golden, replay, write_golden
-from sam3_edge.segmenter import Segmentation
+from sam3_edge.segmentation import Segmentation
 from sam3_edge.staging import seal
 
 Masks = NDArray[np.bool_]

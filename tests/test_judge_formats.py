@@ -33,7 +33,7 @@ from sam3_edge.judge.answering import predictions
 from sam3_edge.judge.case import encode
 from sam3_edge.judge.datasets import key_of, open_dataset
 from sam3_edge.judge.formats import read_picture_results
-from sam3_edge.segmenter import Segmentation
+from sam3_edge.segmentation import Segmentation
 
 PICTURES, CLIPS = picture_cases(6), clip_cases(2)
 ANSWERS, TRACKS = right(PICTURES), right_clips(CLIPS)

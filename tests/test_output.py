@@ -23,7 +23,7 @@ from sam3_edge.concept import Concept
 from sam3_edge.errors import ResourceError, UsageError
 from sam3_edge.overlay import LONGEST, SMALLEST, TINT, colour, draw, png
 from sam3_edge.polygons import doubled_area, polygons, rings
-from sam3_edge.segmenter import Segmentation
+from sam3_edge.segmentation import Segmentation
 from sam3_edge.writing import write_file
 
 Mask = NDArray[np.bool_]

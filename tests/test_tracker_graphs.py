@@ -144,9 +144,13 @@ def test_refine(pair: Pair, kind: str, with_mask: bool) -> None:
 
 
 def test_refine_absent(pair: Pair) -> None:
+    """Of an object that is not there: its pointers are the one for that; its masks the host empties."""
+    inputs = refine_inputs(pair, "one", None)
+    pair.set_score(THERE)
+    there, *_ = pair.run("tracker_refine", *pair.levels, *inputs)
     pair.set_score(GONE)
-    masks, _, _, pointers = pair.run("tracker_refine", *pair.levels, *refine_inputs(pair, "one", None))
-    assert bool((masks == -1024).all())
+    masks, _, score, pointers = pair.run("tracker_refine", *pair.levels, *inputs)
+    assert score < 0 and torch.equal(masks, there)
     assert torch.equal(pointers[0], pair.theirs.no_object_pointer.data.expand(4, -1))
 
 

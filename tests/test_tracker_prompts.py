@@ -130,7 +130,7 @@ def test_a_single_click_gets_the_best_of_three_and_more_a_stable_one() -> None:
     [
         ({}, "nothing is drawn"),
         ({"points": [(1, 1)], "mask": MASK}, "one or the other"),
-        ({"points": [(97, 1)]}, "outside the frame"),
+        ({"points": [(97, 1)]}, "point .* outside the picture"),
         ({"points": [(float("nan"), 1)]}, "finite"),
         ({"box": Box(100, 0, 110, 9)}, "outside the picture"),
         ({"box": Box(0, 0, 9, 9, False)}, "negative"),

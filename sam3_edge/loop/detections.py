@@ -9,7 +9,7 @@ import numpy as np
 from sam3_edge.concept import Concept
 from sam3_edge.loop.regions import Floats, survivors
 from sam3_edge.loop.settings import Settings
-from sam3_edge.segmenter import Query, sigmoid
+from sam3_edge.query import Query, sigmoid
 
 EPSILON = np.float32(1e-3)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from sam3_edge.embedding import Embedding
 from sam3_edge.errors import UsageError
-from sam3_edge.segmenter import Embedding
 from sam3_edge.session import Session, Value
 
 # v / 255 as float16, then (v - 0.5) / 0.5 in float16: the official video path stores its frames so.
@@ -50,18 +48,8 @@ class Sight:
         self, session: Session, image: NDArray[np.float32], *, index: int, size: tuple[int, int]
     ) -> None:
         self.session, self.index, self.size = session, index, size
-        self.trunk: dict[str, Value] = session.run("backbone", {"image": image})
-
-    @cached_property
-    def embedding(self) -> Embedding:
-        """The detector's side."""
-        return Embedding(self.size, self.session.run("detector_features", self.trunk), self.session)
-
-    @cached_property
-    def tracker(self) -> Mapping[str, Value]:
-        """The outputs of `tracker_features`."""
-        return self.session.run("tracker_features", self.trunk)
+        self.embedding = Embedding(size, session.run("backbone", {"image": image}), session)
 
     def features(self, *names: str) -> dict[str, Value]:
         """Some of the tracker's features, for a feed."""
-        return {name: self.tracker[name] for name in names}
+        return {name: self.embedding.tracker[name] for name in names}

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from sam3_edge.antialias import resample
 from sam3_edge.boxes import Box
+from sam3_edge.embedding import Embedding
 from sam3_edge.errors import CheckError, UsageError
 from sam3_edge.loop.frame import Sight
-from sam3_edge.loop.propagation import as_logits, point_at
+from sam3_edge.loop.propagation import SURE, as_logits, point_at
 from sam3_edge.loop.regions import Floats
 from sam3_edge.loop.settings import Settings
 from sam3_edge.spec import MASKED, ModelConfig
 
+FORM = "x,y[:neg]"
 NO_POINT, LEFT_TOP, RIGHT_BOTTOM = -1, 2, 3
 LIMIT = 32.0  # of the logits of an earlier mask that is shown to the decoder
 
@@ -34,6 +36,18 @@ class Point:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.x) and math.isfinite(self.y)):
             raise UsageError(f"point {self.x},{self.y}: want two finite numbers, in pixels")
+
+    @classmethod
+    def parse(cls, text: str) -> Point:
+        """`x,y`, with `:neg` (or `:pos`) behind it. Raises `UsageError`."""
+        numbers, _, label = text.partition(":")
+        try:
+            x, y = (float(number) for number in numbers.split(","))
+        except ValueError as error:
+            raise UsageError(f"point {text!r}: want {FORM}, two numbers in pixels") from error
+        if label not in ("", "pos", "neg"):
+            raise UsageError(f"point {text!r}: want {FORM}, two numbers in pixels")
+        return cls(x, y, label != "neg")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +76,7 @@ class Prompt:
         for point in self.points:
             if not (0 <= point.x <= width and 0 <= point.y <= height):
                 raise UsageError(
-                    f"point {point.x:g},{point.y:g} is outside the frame: "
+                    f"point {point.x:g},{point.y:g} is outside the picture: "
                     f"want x in 0..{width}, y in 0..{height}"
                 )
         if self.box is not None:
@@ -75,6 +89,20 @@ class Prompt:
             raise UsageError(f"mask {kind}: want bool {list(size)}, the size of the frame")
         if not mask.any():
             raise UsageError("the mask has no pixel: draw the object, or remove it")
+
+
+@dataclass(frozen=True, eq=False)
+class Proposed:
+    """What the decoder makes of a prompt: one mask for a plain prompt, then three for an ambiguous one.
+
+    masks [4, S, S], logits; iou [4], the model's own guess of each, 0 to 1; pointers [4, D]; score, the logit
+    of whether the object is there at all.
+    """
+
+    masks: Floats
+    iou: Floats
+    pointers: Floats
+    score: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,33 +123,51 @@ def draw(
         side = 4 * config.mask_size
         pointer = point_at([resample(mask, side, side)], sight, batch=1)[0]
         return Drawn(as_logits(mask, config, None), pointer, True)
-    feeds = tokens(prompt, config, sight.size)
+    found = propose(prompt, sight.embedding, previous, config=config)
+    best = choose(found.masks, found.iou, several=ambiguous(prompt), settings=settings)
+    present = found.score > 0
+    mask = found.masks[best] if present else np.full_like(found.masks[best], -SURE)
+    return Drawn(mask, found.pointers[best], present)
+
+
+def propose(
+    prompt: Prompt | None, embedding: Embedding, previous: Floats | None, *, config: ModelConfig
+) -> Proposed:
+    """Run `tracker_refine` on clicks and a box, on the object's last mask logits [S, S], or on both.
+
+    Raises `CheckError` for scores that are no numbers.
+    """
+    session = embedding.session
+    feeds = tokens(prompt, config, embedding.size)
     shown = np.zeros((config.mask_size,) * 2, np.float32) if previous is None else previous
     feeds["previous"] = np.clip(shown, -LIMIT, LIMIT)[None, None]
     feeds["has_previous"] = np.array([previous is not None], np.float32)
-    fine = sight.features("tracker_4x", "tracker_2x", "tracker_1x")
-    out = sight.session.run("tracker_refine", {**fine, **feeds})
+    fine = {name: embedding.tracker[name] for name in ("tracker_4x", "tracker_2x", "tracker_1x")}
+    out = session.run("tracker_refine", {**fine, **feeds})
     masks, iou, score, pointers = (
-        sight.session.fetch(out[name])[0] for name in ("masks", "iou", "object_score", "pointers")
+        session.fetch(out[name])[0] for name in ("masks", "iou", "object_score", "pointers")
     )
     if not (np.isfinite(score) and np.isfinite(iou).all()):
         raise CheckError(
             "graph tracker_refine gave scores that are no numbers: check the bundle with `verify`"
         )
-    count = len(prompt.points) + 2 * (prompt.box is not None)
-    best = choose(masks, iou, several=count <= 1, settings=settings)
-    return Drawn(masks[best], pointers[best], bool(score > 0))
+    return Proposed(masks, iou, pointers, float(score))
+
+
+def ambiguous(prompt: Prompt | None) -> bool:
+    """Whether a prompt may mean several things: at most one click, and no box."""
+    return prompt is None or len(prompt.points) + 2 * (prompt.box is not None) <= 1
 
 
 def tokens(
-    prompt: Prompt, config: ModelConfig, size: tuple[int, int]
+    prompt: Prompt | None, config: ModelConfig, size: tuple[int, int]
 ) -> dict[str, Floats | NDArray[np.int32]]:
     """Points, labels and bias of `tracker_refine`, for one object: the box, the clicks, one that is no point.
 
-    Of more points than the model learned from, the first and the last half count.
+    Of more points than the model learned from, the first and the last half count. No prompt, no token.
     """
-    drawn = [(point.x, point.y, int(point.positive)) for point in prompt.points]
-    if prompt.box is not None:
+    drawn = [(point.x, point.y, int(point.positive)) for point in prompt.points] if prompt else []
+    if prompt is not None and prompt.box is not None:
         x0, y0, x1, y1 = prompt.box.edges
         drawn = [(x0, y0, LEFT_TOP), (x1, y1, RIGHT_BOTTOM), *drawn]
     most = config.points - 2
@@ -133,7 +179,7 @@ def tokens(
     scale = np.float32(config.image_size) / np.array([size[1], size[0]], np.float32)
     for place, (x, y, label) in enumerate(drawn):
         points[0, place], labels[0, place] = np.array([x, y], np.float32) * scale, label
-    bias[0, : len(drawn) + 1] = 0
+    bias[0, : len(drawn) + (prompt is not None)] = 0
     return {"points": points, "labels": labels, "point_bias": bias}
 
 

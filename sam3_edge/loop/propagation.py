@@ -14,8 +14,8 @@ from sam3_edge.loop.frame import Sight
 from sam3_edge.loop.regions import Bools, Floats, tidy
 from sam3_edge.loop.settings import Settings
 from sam3_edge.loop.track import Track
+from sam3_edge.query import sigmoid
 from sam3_edge.resize import enlarge
-from sam3_edge.segmenter import sigmoid
 from sam3_edge.spec import ModelConfig
 
 SURE = 1024.0  # the logit of a pixel that was drawn by hand

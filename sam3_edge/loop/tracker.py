@@ -24,7 +24,8 @@ from sam3_edge.loop.settings import Settings
 from sam3_edge.loop.track import Track
 from sam3_edge.loop.update import Update
 from sam3_edge.phrases import Phrases
-from sam3_edge.segmenter import Query, Segmenter
+from sam3_edge.query import Query
+from sam3_edge.segmenter import Segmenter
 from sam3_edge.session import Session
 from sam3_edge.spec import ModelConfig
 from sam3_edge.tokenizer import clean

@@ -16,7 +16,7 @@ from sam3_edge.loop.regions import GONE, Bools, Floats, crowded, tidy
 from sam3_edge.loop.render import Draft, Shown
 from sam3_edge.loop.roster import Roster
 from sam3_edge.loop.track import Track, of
-from sam3_edge.segmenter import sigmoid
+from sam3_edge.query import sigmoid
 
 
 class Update:

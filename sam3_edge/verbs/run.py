@@ -15,6 +15,7 @@ from sam3_edge.verbs.options import COUNT, FOLDER, as_json, overwrite
 @click.option("--bundle", type=FOLDER, help="Default: the built-in model.")
 @click.option("--prompt", multiple=True, help="A phrase to look for; may be repeated.")
 @click.option("--box", multiple=True, help="Exemplar x0,y0,x1,y1[:neg] in pixels; may be repeated.")
+@click.option("--point", multiple=True, help="A click x,y[:neg] in pixels on the one object to cut out.")
 @click.option(
     "--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Objects score above it."
 )
@@ -30,20 +31,24 @@ def command(
     bundle: Path | None,
     prompt: tuple[str, ...],
     box: tuple[str, ...],
+    point: tuple[str, ...],
     json_: bool,
     **options: Any,
 ) -> None:
-    """Find every object of a concept in PICTURES; write overlays and results.json (COCO)."""
+    """Find every object of a concept in PICTURES, or the one that is pointed at.
+
+    Writes an overlay of each picture, and results.json (COCO) of all.
+    """
     from sam3_edge import console, load
     from sam3_edge import run as runs
 
-    concepts = runs.concepts_of(prompt, box)
+    wanted = runs.wanted_of(prompt, box, point)
     found = runs.find_pictures(pictures)
     threads = options.pop("threads")
     with load(bundle, threads=threads) as segmenter, console.progress("run", len(found)) as advance:
-        for lost in segmenter.phrases.truncated(concept.text for concept in concepts):
+        for lost in segmenter.phrases.truncated(prompt):
             console.note(f"warning: {lost}")
-        outcomes = runs.run_pictures(segmenter, found, concepts, advance=advance, **options)
+        outcomes = runs.run_pictures(segmenter, found, wanted, advance=advance, **options)
     if json_:
         console.emit(
             {"results": str(options["output"] / runs.RESULTS), "pictures": [o.to_json() for o in outcomes]}
