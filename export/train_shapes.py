@@ -61,7 +61,7 @@ STAGES = (
     Stage("full", 1500, 4e-4, 224, 4, 4, 4, 7),
     Stage("words", 1700, 4e-4, 224, 4, 10, 3, 7),
     Stage("photographs", 5000, 4e-4, 224, 4, 10, 3, 8, photographs=True),
-    Stage("refine", 3000, 3e-4, 224, 4, 10, 3, 8, photographs=True),
+    Stage("refine", 2200, 3e-4, 224, 4, 10, 3, 8, photographs=True),
 )
 
 
