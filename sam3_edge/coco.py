@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sam3_edge import __version__
 from sam3_edge.polygons import polygons
-from sam3_edge.segmentation import Segmentation
+from sam3_edge.result import Result
 
 
 class CocoDocument:
@@ -24,17 +24,19 @@ class CocoDocument:
         self.annotations: list[dict[str, Any]] = []
         self.categories: dict[str, int] = {}
 
-    def add(self, file_name: str, size: tuple[int, int], found: Sequence[Segmentation]) -> None:
-        """One picture of `size` (height, width) and what was found in it. A category per phrase."""
+    def add(self, file_name: str, size: tuple[int, int], found: Sequence[Result]) -> None:
+        """One picture or frame of `size` (height, width) and what was found in it. A category per phrase."""
         height, width = size
         image = len(self.images) + 1
         self.images.append({"id": image, "file_name": file_name, "width": width, "height": height})
-        for segmentation in found:
-            category = self.categories.setdefault(str(segmentation.concept), len(self.categories) + 1)
-            for index in range(len(segmentation)):
+        for part in found:
+            for name in part.classes:
+                self.categories.setdefault(name, len(self.categories) + 1)
+            for index, name in enumerate(part.names):
+                number, category = len(self.annotations) + 1, self.categories[name]
                 self.annotations.append(
-                    {"id": len(self.annotations) + 1, "image_id": image, "category_id": category}
-                    | annotation(segmentation, index, corners=self.polygons)
+                    {"id": number, "image_id": image, "category_id": category}
+                    | annotation(part, index, corners=self.polygons)
                 )
 
     def to_json(self) -> dict[str, Any]:
@@ -51,12 +53,13 @@ class CocoDocument:
         return (json.dumps(self.to_json(), ensure_ascii=False) + "\n").encode(errors="backslashreplace")
 
 
-def annotation(found: Segmentation, index: int, *, corners: bool) -> dict[str, Any]:
-    """One object: mask, its area in pixels, the predicted box as x, y, width, height, and the score."""
+def annotation(found: Result, index: int, *, corners: bool) -> dict[str, Any]:
+    """One object: mask, its area in pixels, its box as x, y, width, height, its score and its identity."""
     mask = found.masks[index]
     x0, y0, x1, y1 = (round(float(edge), 2) for edge in found.boxes[index])
     shape: Any = [ring.ravel().tolist() for ring in polygons(mask)] if corners else run_lengths(mask)
-    return {
+    known = {} if found.object_ids is None else {"track_id": int(found.object_ids[index])}
+    return known | {
         "segmentation": shape,
         "area": int(np.count_nonzero(mask)),
         "bbox": [x0, y0, round(x1 - x0, 2), round(y1 - y0, 2)],

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam3_edge.concept import Concept
+from sam3_edge.result import Result
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Segmentation:
+class Segmentation(Result):
     """The objects of one concept in one picture, best score first.
 
     masks bool [N, H, W]; boxes float32 [N, 4], xyxy in pixels as predicted, perhaps a hair over the edge;
@@ -28,5 +29,12 @@ class Segmentation:
     presence: float
     semantic: Floats | None = None
 
-    def __len__(self) -> int:
-        return len(self.scores)
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The one concept."""
+        return (str(self.concept),)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its name, for each object."""
+        return self.classes * len(self)

@@ -13,6 +13,7 @@ from sam3_edge.boxes import Box
 from sam3_edge.concept import Concept
 from sam3_edge.embedding import Embedding
 from sam3_edge.errors import UsageError
+from sam3_edge.loop.events import NAMELESS
 from sam3_edge.loop.prompts import Point, Prompt, Proposed, ambiguous, choose, propose
 from sam3_edge.loop.regions import bounds
 from sam3_edge.loop.settings import Settings
@@ -21,7 +22,7 @@ from sam3_edge.resize import enlarge
 from sam3_edge.segmentation import Floats, Segmentation
 from sam3_edge.spec import ModelConfig
 
-OBJECT = Concept("object")  # of what was pointed out: nobody said what it is
+OBJECT = Concept(NAMELESS)  # of what was pointed out: nobody said what it is
 GIVEN = 10.0  # the logit of a pixel of a mask that is given, minus it outside: the reference's scale
 
 

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 SPOKES = ("export", "quantize", "runtimes", "benchmarks")
 ROOMS = ("judge", "loop", "shapes", "verbs")  # of the hub
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "coremltools", "torchvision", "timm"}
+OPTIONAL = {"supervision"}  # for whom results are converted, imported when it is asked for
 ON_DEVICE = {"numpy", "PIL", "click", "rich", "pycocotools", "onnxruntime", "sam3_edge"}
 
 
@@ -51,7 +52,9 @@ def test_the_device_part_imports_only_what_a_device_has(folder: str) -> None:
     for path in files(folder):
         for name in imports(path):
             top = name.split(".")[0]
-            assert top in ON_DEVICE or top in sys.stdlib_module_names, f"{path.name} imports {name}"
+            assert top in ON_DEVICE | OPTIONAL or top in sys.stdlib_module_names, (
+                f"{path.name} imports {name}"
+            )
 
 
 def test_the_main_path_never_imports_torchvision_or_timm() -> None:
@@ -73,6 +76,7 @@ def test_hub_cli_and_runtimes_leave_the_heavy_libraries_alone() -> None:
     names = (path.relative_to(ROOT).with_suffix("") for path in files("sam3_edge"))
     hub = "; ".join(f"import {'.'.join(name.parts)}" for name in names if name.stem != "__main__")
     modules = loaded_by(f"import sam3_edge.cli; {hub}; {runtimes}")
+    assert not OPTIONAL & modules
     assert not HEAVY & modules
     assert not set(SPOKES) & modules  # no top-level `export` or `runtimes`
 

@@ -8,6 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from sam3_edge.result import Result
+
 Kind = Literal[
     "birth",  # an object begins: from detection `about[0]`, or by hand without one
     "match",  # detections `about` are of the object
@@ -26,6 +28,9 @@ Kind = Literal[
 ]
 
 
+NAMELESS = "object"  # what is drawn by hand is called, as in `selection`
+
+
 @dataclass(frozen=True)
 class Event:
     """Something that happened on a frame. `id` is an object's, -1 where no object is meant.
@@ -41,7 +46,7 @@ class Event:
 
 
 @dataclass(frozen=True, eq=False)
-class FrameResult:
+class FrameResult(Result):
     """The objects of one frame, by rising id.
 
     ids int64 [N]; concepts, each object's phrase, None for one that was added by hand without; masks bool
@@ -59,5 +64,26 @@ class FrameResult:
     presence: NDArray[np.float32]
     events: tuple[Event, ...]
 
-    def __len__(self) -> int:
-        return len(self.ids)
+    @property
+    def object_ids(self) -> NDArray[np.int64]:
+        """`ids`, under the name that other video processors give them."""
+        return self.ids
+
+    @property
+    def prompt_to_obj_ids(self) -> dict[str, list[int]]:
+        """The ids of each phrase's objects, as other video processors tell them."""
+        named: dict[str, list[int]] = {}
+        for id, concept in zip(self.ids.tolist(), self.concepts, strict=True):
+            if concept is not None:
+                named.setdefault(concept, []).append(id)
+        return named
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The concepts of the objects that are seen."""
+        return tuple(dict.fromkeys(self.names))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each object's concept, `object` for one without."""
+        return tuple(concept or NAMELESS for concept in self.concepts)
