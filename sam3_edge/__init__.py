@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sam3_edge.bundle import Bundle
     from sam3_edge.concept import Concept
     from sam3_edge.embedding import Embedding
+    from sam3_edge.embedding_cache import EmbeddingCache
     from sam3_edge.errors import EdgeError
     from sam3_edge.loop.events import FrameResult
     from sam3_edge.loop.tracker import Tracker
@@ -33,6 +34,7 @@ __all__ = [
     "Concept",
     "EdgeError",
     "Embedding",
+    "EmbeddingCache",
     "FrameResult",
     "ModelConfig",
     "Segmentation",
@@ -51,6 +53,7 @@ HOMES = {
     "Concept": "concept",
     "EdgeError": "errors",
     "Embedding": "embedding",
+    "EmbeddingCache": "embedding_cache",
     "FrameResult": "loop.events",
     "ModelConfig": "spec",
     "Segmentation": "segmentation",

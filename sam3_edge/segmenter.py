@@ -2,40 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sam3_edge.builtin import builtin_bundle
 from sam3_edge.bundle import Bundle
 from sam3_edge.concept import Asked, Concept, as_concepts
 from sam3_edge.embedding import Embedding
+from sam3_edge.embedding_cache import EmbeddingCache
 from sam3_edge.errors import UsageError
 from sam3_edge.phrases import Phrases, open_phrases
 from sam3_edge.picture import PictureLike, prepare, read_picture
 from sam3_edge.query import Query
 from sam3_edge.segmentation import Segmentation
-from sam3_edge.session import Session, open_session
-from sam3_edge.spec import ModelConfig
+from sam3_edge.session import Session, Value, open_session
+from sam3_edge.spec import ModelConfig, graph_specs
 
 if TYPE_CHECKING:
     from sam3_edge.selection import Selection
 
 __all__ = ["Embedding", "Segmentation", "Segmenter", "load"]
 
+Cache: TypeAlias = "EmbeddingCache | str | Path"
+
 
 class Segmenter:
     """Finds every object that matches a concept. Made by `load`; to be closed, or used in a `with` block."""
 
-    def __init__(self, config: ModelConfig, session: Session, phrases: Phrases) -> None:
-        self.config, self.session, self.phrases = config, session, phrases
+    def __init__(
+        self, config: ModelConfig, session: Session, phrases: Phrases, *, bundle: str | None = None
+    ) -> None:
+        """`bundle`: the hash of the bundle that the session runs, if it is one."""
+        self.config, self.session, self.phrases, self.bundle = config, session, phrases, bundle
 
-    def embed(self, picture: PictureLike) -> Embedding:
-        """Run the backbone, the costly part, once. Raises what `read_picture` raises."""
+    def embed(self, picture: PictureLike, *, cache: Cache | None = None) -> Embedding:
+        """Run the backbone, the costly part, once. `cache`: a folder that keeps what it gives out.
+
+        Raises what `read_picture` raises, and for a cache what `EmbeddingCache` raises.
+        """
         pixels = read_picture(picture)
-        image = prepare(pixels, self.config.image_size)
-        trunk = self.session.run("backbone", {"image": image})
-        return Embedding((pixels.shape[0], pixels.shape[1]), trunk, self.session)
+        size = (pixels.shape[0], pixels.shape[1])
+        if cache is None:
+            return Embedding(size, self.look(pixels), self.session)
+        if self.bundle is None:
+            raise UsageError("a cache needs a bundle, by whose hash it knows the model: use `load`")
+        store, spec = EmbeddingCache.of(cache), graph_specs(self.config)["backbone"].outputs[0]
+        path = store.path(pixels, self.bundle)
+        kept = store.read(path, spec)
+        if kept is not None:
+            return Embedding(size, {spec.name: kept}, self.session)
+        trunk = self.look(pixels)
+        store.write(path, spec, self.session.fetch(trunk[spec.name]))
+        return Embedding(size, trunk, self.session)
+
+    def look(self, pixels: NDArray[np.uint8]) -> Mapping[str, Value]:
+        """The backbone's output for a picture [H, W, 3]."""
+        return self.session.run("backbone", {"image": prepare(pixels, self.config.image_size)})
 
     def segment(
         self,
@@ -62,20 +89,27 @@ class Segmenter:
         query = Query(self.config, self.phrases, self.seen(held))
         return [query.answer(concept, threshold=threshold, semantic=semantic) for concept in asked]
 
-    def click(self, picture: PictureLike | Embedding, *, multimask: bool | None = None) -> Selection:
+    def click(
+        self,
+        picture: PictureLike | Embedding,
+        *,
+        multimask: bool | None = None,
+        cache: Cache | None = None,
+    ) -> Selection:
         """Point out one object of a picture by clicks, a box or a mask; refine and undo (`Selection`).
 
         `multimask`: three candidates for every prompt, or one; None for three as long as the prompt may mean
-        several things. Raises `UsageError` for a model without a tracker, whose decoder answers clicks.
+        several things. `cache` as for `embed`. Raises `UsageError` for a model without a tracker, whose
+        decoder answers clicks.
         """
         from sam3_edge.selection import Selection
 
         self.check_clicks()
-        return Selection(self.config, self.seen(picture), multimask=multimask)
+        return Selection(self.config, self.seen(picture, cache=cache), multimask=multimask)
 
-    def seen(self, picture: PictureLike | Embedding) -> Embedding:
+    def seen(self, picture: PictureLike | Embedding, *, cache: Cache | None = None) -> Embedding:
         """The picture's embedding. Raises `UsageError` for that of another model."""
-        embedding = picture if isinstance(picture, Embedding) else self.embed(picture)
+        embedding = picture if isinstance(picture, Embedding) else self.embed(picture, cache=cache)
         if embedding.session is not self.session:
             raise UsageError("the embedding is of another model: embed the picture with this one")
         return embedding
@@ -116,4 +150,4 @@ def load(bundle: str | Path | None = None, *, threads: int | None = None) -> Seg
     """
     opened = Bundle.open(builtin_bundle() if bundle is None else bundle)
     session = open_session(opened, threads=threads)
-    return Segmenter(opened.config, session, open_phrases(opened, session))
+    return Segmenter(opened.config, session, open_phrases(opened, session), bundle=opened.hash)
