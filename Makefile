@@ -1,4 +1,4 @@
-.PHONY: install check test oracles parity-full judge replay shapes wheel
+.PHONY: install check test oracles parity-full judge clicks replay shapes wheel
 
 install:
 	pip install -e '.[dev]'
@@ -22,6 +22,10 @@ parity-full:
 # The built-in model in PyTorch and ONNX Runtime, and the baselines, on the frozen sets: about 15 processor minutes.
 judge:
 	python -m sam3_edge.benchmarks.judge --output benchmarks/results/judge.json
+
+# Simulated clicks on frozen pictures, corrections on frozen clips: about 4 processor minutes.
+clicks:
+	python -m sam3_edge.benchmarks.clicks --output benchmarks/results/clicks.json
 
 # Our loop against the recorded official session, all clips: about 7 processor minutes. Exits 1 for the two rounding
 # ties of one clip, which docs/loop.md names.

@@ -24,6 +24,8 @@ from sam3_edge.session import Session, Value, open_session
 from sam3_edge.spec import ModelConfig, graph_specs
 
 if TYPE_CHECKING:
+    from sam3_edge.loop.settings import Settings
+    from sam3_edge.loop.tracker import Tracker
     from sam3_edge.selection import Selection
 
 __all__ = ["Embedding", "Segmentation", "Segmenter", "load"]
@@ -123,6 +125,15 @@ class Segmenter:
                 "leave some out, or export with a larger --max-boxes"
             )
         self.phrases.prompt(concept.text)
+
+    def tracker(self, *, settings: Settings | None = None, size: tuple[int, int] | None = None) -> Tracker:
+        """The video loop on this model, for callers who own the loop: `add` concepts, then `step` frames.
+
+        `size`: height and width of the frames; the first frame's if None. Raises what `Tracker` raises.
+        """
+        from sam3_edge.loop.tracker import Tracker
+
+        return Tracker(self.session, self.config, self.phrases, settings=settings, size=size)
 
     def check_clicks(self) -> None:
         """Raises `UsageError` for a model that answers no clicks: the tracker's decoder does."""
