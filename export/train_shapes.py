@@ -3,9 +3,9 @@
 Stages, because detection losses alone stay on a plateau for more than 800 steps: `dense` teaches the backbone
 colour, shape and texture of every cell without words; `semantic` teaches words through the concept's whole
 mask; `detect` adds queries, boxes and presence; `full` repeats that on full-size pictures; `words` asks more
-of each picture and draws fewer masks, `photographs` adds grounds that are photographs, and `refine` goes
-on with that, slower. The first three run on quarter-size pictures, four times cheaper, with shapes of the
-same size in pixels.
+of each picture and draws fewer masks, `photographs` adds grounds that are photographs, `refine` goes on
+with that, slower, and so does `heads`, on a trunk that stays as it is. The first three run on quarter-size
+pictures, four times cheaper, with shapes of the same size in pixels.
 
 Two processes, each with pictures of its own, share the gradient: on two cores twice the pictures a second,
 where two threads in one process gain nothing.
@@ -52,6 +52,7 @@ class Stage:
     drawn: int
     most: int
     photographs: bool = False
+    frozen_trunk: bool = False
 
 
 STAGES = (
@@ -62,6 +63,7 @@ STAGES = (
     Stage("words", 1700, 4e-4, 224, 4, 10, 3, 7),
     Stage("photographs", 5000, 4e-4, 224, 4, 10, 3, 8, photographs=True),
     Stage("refine", 2200, 3e-4, 224, 4, 10, 3, 8, photographs=True),
+    Stage("heads", 1300, 2.5e-4, 224, 4, 10, 3, 8, photographs=True, frozen_trunk=True),
 )
 
 
@@ -78,13 +80,13 @@ class Training:
         self.optimiser = self.new_optimiser()
         self.tokenizer = Tokenizer(number_merges(learn_merges(WORDS).splitlines()[1:], MERGES))
 
-    def start_from(self, weights: Path) -> None:
-        """Go on from trained weights, with the last stage. The cell heads, which nobody keeps, start anew."""
+    def start_from(self, weights: Path, stage: str) -> None:
+        """Go on from trained weights, with a stage. The cell heads, which nobody keeps, start anew."""
         from .checkpoint import load
 
         self.model.load_state_dict(load(weights, tokenizer=weights.with_name(MERGES)).model.state_dict())
         self.average = {name: weight.clone() for name, weight in self.model.state_dict().items()}
-        self.stage, self.step = len(STAGES) - 1, 0
+        self.stage, self.step = [it.name for it in STAGES].index(stage), 0
 
     def new_optimiser(self) -> torch.optim.AdamW:
         weights = [*self.model.parameters(), *self.cells.parameters()]
@@ -132,6 +134,8 @@ class Training:
         model = resized(self.model, stage.image_size)
         for ours, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
             theirs.data = ours.data  # one storage, so the optimiser of the run serves every stage
+        for weights in (self.model.backbone, model.backbone):
+            weights.requires_grad_(not stage.frozen_trunk)
         photographs = read(TRAINING) if stage.photographs else []
         saved, sums = time.monotonic(), {"loss": 0.0}
         while self.step < stage.steps:
@@ -172,7 +176,8 @@ class Training:
         loss.backward()
         for ours, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
             ours.grad = theirs.grad
-        share_gradients([*self.model.parameters(), *self.cells.parameters()])
+        learning = (*self.model.parameters(), *self.cells.parameters())
+        share_gradients([weight for weight in learning if weight.requires_grad])
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
@@ -181,16 +186,16 @@ class Training:
             self.average[name].lerp_(weight, 1 - keep)
 
 
-def train(folder: Path, seed: int, weights: Path | None = None) -> None:
+def train(folder: Path, seed: int, weights: Path | None, stage: str) -> None:
     """Go through the stages, from where a run in this folder was stopped.
 
-    From `weights`, the last stage alone.
+    With `weights` a new run starts from these, at `stage`.
     """
     from .checkpoint import save
 
     run = Training(folder, seed)
     if weights is not None:
-        run.start_from(weights)
+        run.start_from(weights, stage)
     run.resume()
     while run.stage < len(STAGES):
         run.run_stage(STAGES[run.stage])
@@ -206,10 +211,11 @@ def train(folder: Path, seed: int, weights: Path | None = None) -> None:
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--seed", default=0, show_default=True)
 @click.option("--processes", default=2, show_default=True, help="Each takes one core and its own pictures.")
-@click.option("--weights", type=FILE, help="Trained weights: run the last stage alone, from these.")
-def main(folder: Path, seed: int, processes: int, weights: Path | None) -> None:
+@click.option("--weights", type=FILE, help="Start from trained weights.")
+@click.option("--stage", default="refine", show_default=True, help="The first stage after --weights.")
+def main(folder: Path, seed: int, processes: int, weights: Path | None, stage: str) -> None:
     """Train, resuming from FOLDER/state.pt if it is there; the weights end up in FOLDER/model.safetensors."""
-    together(train, folder, seed, weights, processes=processes)
+    together(train, folder, seed, weights, stage, processes=processes)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def test_a_stage_moves_the_weights_it_uses(tmp_path: Path, name: str) -> None:
     moved = {
         key.split(".")[0] for key, weight in weights(run).items() if not torch.equal(weight, before[key])
     }
-    unused = {"dense": {"text", "exemplar", "detector", "masks"}}.get(name, set())
+    unused = {"dense": {"text", "exemplar", "detector", "masks"}, "heads": {"backbone"}}.get(name, set())
     assert moved == {"backbone", "detector_features", "text", "exemplar", "detector", "masks"} - unused
     assert (tmp_path / "state.pt").is_file() and not (tmp_path / "state.part").exists()
 
@@ -159,6 +159,19 @@ def test_the_command(tmp_path: Path) -> None:
     found = checkpoint.load(tmp_path / "model.safetensors")
     assert found.config == SMALL and found.licence == "Apache-2.0"
     assert (tmp_path / "merges.txt").read_text() == learn_merges(WORDS)
+
+
+def test_trained_weights_go_on_with_a_stage(tmp_path: Path) -> None:
+    first, more = tmp_path / "first", tmp_path / "more"
+    train_shapes.train(first, 0, None, "refine")
+    run = Training(more, seed=1)
+    run.start_from(first / "model.safetensors", "heads")
+    assert STAGES[run.stage].name == "heads" and equal(run.average, weights(run))
+    kept = run.model.backbone.state_dict()
+    train_shapes.train(more, 1, first / "model.safetensors", "heads")
+    trained = checkpoint.load(more / "model.safetensors").model
+    assert equal(kept, trained.backbone.state_dict())
+    assert not equal(run.model.detector.state_dict(), trained.detector.state_dict())
 
 
 def give_own_gradient(folder: Path) -> None:
