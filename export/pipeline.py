@@ -99,8 +99,11 @@ def export(job: Job, say: Callable[[str], None] = lambda text: None) -> tuple[Bu
         parity = prove(Bundle.open(folder), reference.calls, reference.cases, trial)
         if bad := parity.failures():
             raise CheckError(f"{output} was not written, it is not the model: {'; '.join(bad)}")
-        report = parity.to_json()
-        (folder / "report.json").write_text(json.dumps({"parity": report}, indent=1) + "\n", encoding="ascii")
+        report = {"parity": parity.to_json()}
+        if examine := getattr(target, "examine", None):
+            say("examining the graphs")
+            report[job.target] = examine(Bundle.open(folder), reference.calls)
+        (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="ascii")
         seal(folder, replace(reference.manifest, report=summary(parity)))
     return Bundle.open(output), parity
 
