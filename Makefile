@@ -19,7 +19,7 @@ oracles:
 parity-full:
 	python -m sam3_edge.benchmarks.parity_full --output benchmarks/results/parity_full.json
 
-# The built-in model in PyTorch and ONNX Runtime, and the baselines, on the frozen sets: about 15 processor minutes.
+# The built-in model in PyTorch and ONNX Runtime, and the baselines, on the frozen sets: about 35 processor minutes.
 judge:
 	python -m sam3_edge.benchmarks.judge --output benchmarks/results/judge.json
 
@@ -32,10 +32,11 @@ clicks:
 replay:
 	cd tests && python -m replay_all --output ../benchmarks/results/loop_equality.json
 
-# Train the built-in model from scratch (hours on two cores, resumable) and make its bundle.
+# Train the built-in model from scratch (hours on two cores, resumable), teach it to track, and make its bundle.
 shapes:
 	python -m sam3_edge.export.train_shapes runs/shapes
-	python -m sam3_edge.export.install_shapes runs/shapes/model.safetensors
+	python -m sam3_edge.export.train_tracking runs/tracking --weights runs/shapes/model.safetensors
+	python -m sam3_edge.export.install_shapes runs/tracking/model.safetensors
 
 wheel:
 	rm -rf build dist

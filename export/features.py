@@ -21,9 +21,13 @@ class Level(nn.Module):
         self.smooth = nn.Conv2d(dim, dim, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.smooth(self.rise(x))
+
+    def rise(self, x: Tensor) -> Tensor:
+        """All but the last convolution."""
         for i, up in enumerate(self.up):
             x = up(x) if i == 0 else up(nn.functional.gelu(x))
-        return self.smooth(self.project(x))
+        return self.project(x)
 
     @torch.no_grad()
     def fold(self) -> None:
@@ -49,8 +53,12 @@ class Features(nn.Module):
         self.levels = nn.ModuleList(Level(config.trunk_dim, config.dim, ups) for ups in (2, 1, 0))
 
     def forward(self, trunk_feature: Tensor) -> tuple[Tensor, ...]:
-        x = trunk_feature.transpose(1, 2).unflatten(2, (self.grid, self.grid))
+        x = self.as_grid(trunk_feature)
         return tuple(level(x) for level in self.levels)
+
+    def as_grid(self, trunk_feature: Tensor) -> Tensor:
+        """[B, G * G, C] -> [B, C, G, G]."""
+        return trunk_feature.transpose(1, 2).unflatten(2, (self.grid, self.grid))
 
     def fold(self) -> None:
         """Apply the exact weight folds, in place. For lowering; a folded model is not saved."""

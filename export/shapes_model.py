@@ -10,6 +10,7 @@ import torch
 from sam3_edge.spec import ModelConfig
 
 from .layers import inverse_sigmoid
+from .memory_encoder import FuserBlock
 from .model import Sam3
 
 SHAPES_CONFIG = ModelConfig(
@@ -37,6 +38,17 @@ SHAPES_CONFIG = ModelConfig(
     max_boxes=4,
     memory_layers=0,
     memory_dim=16,
+)
+
+# The same with a tracker: what ships. Small where SAM 3 is wide, as long a memory as SAM 3's.
+TRACKING_CONFIG = replace(
+    SHAPES_CONFIG,
+    memory_layers=2,
+    memory_mlp=64,
+    fuser_layers=1,
+    sam_heads=4,
+    sam_mlp=48,
+    sam_score_dim=32,
 )
 
 
@@ -67,4 +79,27 @@ def resized(model: Sam3, image_size: int) -> Sam3:
     """The same weights in a model for another picture size: positions tile and stretch, no weight changes."""
     other = Sam3(replace(model.config, image_size=image_size))
     other.load_state_dict(model.state_dict())
+    return other
+
+
+def with_tracker(model: Sam3, config: ModelConfig, seed: int) -> Sam3:
+    """The same detector in a model with a new tracker; `config` differs from the model's in that alone.
+
+    The tracker's neck starts as the detector's: both make three levels of one trunk feature, and masks are
+    drawn from both. Its other weights are random. A tracker that `model` has is left behind.
+    """
+    other = Sam3(config).initialise(seed)
+    for name, part in model.named_children():
+        if name != "tracker":
+            other.get_submodule(name).load_state_dict(part.state_dict())
+    tracker = other.tracker
+    tracker.features.neck.load_state_dict(model.detector_features.state_dict())
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        # Places of clicks and of cells are encoded alike, and finely enough to tell neighbours apart.
+        tracker.prompts.matrix.normal_(generator=generator)
+        tracker.decoder.matrix.copy_(tracker.prompts.matrix)
+        for block in tracker.memory_encoder.fuser:
+            assert isinstance(block, FuserBlock)
+            block.scale.fill_(0.1)  # 1e-6 would take longer than the training has
     return other

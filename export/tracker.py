@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,6 +35,18 @@ def best(iou: Tensor) -> Tensor:
     top = 1 - (iou.amax(dim=1, keepdim=True) - iou).sign()
     first, second, third = top.chunk(3, dim=1)
     return torch.cat((first, second * (1 - first), third * (1 - first) * (1 - second)), dim=1)
+
+
+@dataclass(frozen=True)
+class Clicks:
+    """What was drawn of B objects: `points` [B, K, 2] in pixels of the model's image, `labels` and `bias`.
+
+    Labels and bias [B, K] are those of `sam3_edge.tracker_spec.correction_specs`.
+    """
+
+    points: Tensor
+    labels: Tensor
+    bias: Tensor
 
 
 class Tracker(nn.Module):
@@ -99,8 +113,16 @@ class InitGraph(TrackerGraph):
     """
 
     def forward(self, fine: Tensor, middle: Tensor, coarse: Tensor, mask: Tensor) -> Tensor:
+        return self.answer(self.look(fine, middle, coarse, mask), mask)
+
+    def look(self, fine: Tensor, middle: Tensor, coarse: Tensor, mask: Tensor) -> Decoded:
+        """The decoder on the frame with the mask in it."""
         t = self.tracker
-        found = t.decode(coarse + t.prompts.mask(t.shrink(mask)), fine, middle)
+        return t.decode(coarse + t.prompts.mask(t.shrink(mask)), fine, middle)
+
+    def answer(self, found: Decoded, mask: Tensor) -> Tensor:
+        """The pointers [B, D]."""
+        t = self.tracker
         seen = positive(mask.flatten(1).amax(dim=1, keepdim=True)) * positive(found.score)[:, None]
         return t.gated(t.pointer(found.tokens[:, :1].squeeze(1)), seen)
 
@@ -120,12 +142,20 @@ class StepGraph(TrackerGraph):
         pointer_time: Tensor,
         pointer_bias: Tensor,
     ) -> tuple[Tensor, ...]:
-        t = self.tracker
         frames = Slots(memory, memory_time, memory_bias)
-        bank = t.memory_attention.bank(frames, Slots(pointers, pointer_time, pointer_bias))
-        x = t.memory_attention(queries, bank)
+        past = Slots(pointers, pointer_time, pointer_bias)
+        return self.answer(self.look(fine, middle, queries, frames, past))
+
+    def look(self, fine: Tensor, middle: Tensor, queries: Tensor, frames: Slots, pointers: Slots) -> Decoded:
+        """The decoder on the frame as the memories let it be seen."""
+        t = self.tracker
+        x = t.memory_attention(queries, t.memory_attention.bank(frames, pointers))
         features = x.transpose(1, 2).unflatten(2, (t.decoder.grid, t.decoder.grid))
-        found = t.decode(features + t.prompts.without_mask(), fine, middle)
+        return t.decode(features + t.prompts.without_mask(), fine, middle)
+
+    def answer(self, found: Decoded) -> tuple[Tensor, ...]:
+        """The best mask [B, 4G, 4G], its IoU [B], the object's score [B], its pointer [B, D]."""
+        t = self.tracker
         chosen, present = best(found.iou[:, 1:])[:, None], positive(found.score)[:, None]
         mask = draw(chosen @ found.weights[:, 1:], found.pixels).squeeze(1)
         mask = present[..., None] * mask + (1 - present[..., None]) * ABSENT
@@ -150,12 +180,29 @@ class RefineGraph(TrackerGraph):
         previous: Tensor,
         has_previous: Tensor,
     ) -> tuple[Tensor, ...]:
+        drawn = Clicks(points, labels, point_bias)
+        return self.answer(self.look(fine, middle, coarse, drawn, previous, has_previous))
+
+    def look(
+        self,
+        fine: Tensor,
+        middle: Tensor,
+        coarse: Tensor,
+        drawn: Clicks,
+        previous: Tensor,
+        has_previous: Tensor,
+    ) -> Decoded:
+        """The decoder on the frame with what was drawn."""
         t = self.tracker
         has = has_previous[:, None, None, None]
         dense = has * t.prompts.mask(previous) + (1 - has) * t.prompts.without_mask()
         features = coarse + t.no_memory.reshape(1, -1, 1, 1) + dense
-        tokens = t.prompts.point_tokens(points, labels)
-        found = t.decode(features, fine, middle, points=tokens, bias=point_bias)
+        tokens = t.prompts.point_tokens(drawn.points, drawn.labels)
+        return t.decode(features, fine, middle, points=tokens, bias=drawn.bias)
+
+    def answer(self, found: Decoded) -> tuple[Tensor, ...]:
+        """The masks [B, 4, 4G, 4G], their IoUs [B, 4], the object's score [B], a pointer for each mask."""
+        t = self.tracker
         present = positive(found.score)[:, None, None]
         masks = draw(found.weights, found.pixels)
         return masks, found.iou, found.score, t.gated(t.pointer(found.tokens), present)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sam3_edge.spec import ModelConfig
@@ -22,8 +23,16 @@ class TrackerFeatures(nn.Module):
         self.narrow = nn.ModuleList(nn.Conv2d(config.dim, config.dim // by, 1) for by in (8, 4))
 
     def forward(self, trunk_feature: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        fine, middle, coarse = self.neck(trunk_feature)
-        return self.narrow[0](fine), self.narrow[1](middle), coarse
+        x = self.neck.as_grid(trunk_feature)
+        return self.thin(x, 0), self.thin(x, 1), self.neck.levels[2](x)
+
+    def thin(self, x: Tensor, i: int) -> Tensor:
+        """A narrowed level. One convolution for two also while training: the wide level is never made."""
+        level, narrow = self.neck.levels[i], self.narrow[i]
+        assert isinstance(level, Level)
+        if not isinstance(narrow, nn.Conv2d):
+            return level(x)
+        return F.conv2d(level.rise(x), *merged(level.smooth, narrow), padding=1)
 
     @torch.no_grad()
     def fold(self) -> None:
@@ -32,16 +41,17 @@ class TrackerFeatures(nn.Module):
         for i, (level, narrow) in enumerate(zip(self.neck.levels, self.narrow, strict=False)):
             assert isinstance(level, Level)
             if isinstance(narrow, nn.Conv2d):
-                level.smooth = merged(level.smooth, narrow)
+                weight, bias = merged(level.smooth, narrow)
+                level.smooth = nn.Conv2d(level.smooth.in_channels, narrow.out_channels, 3, padding=1)
+                assert level.smooth.bias is not None
+                level.smooth.weight.copy_(weight)
+                level.smooth.bias.copy_(bias)
                 self.narrow[i] = nn.Identity()
 
 
-def merged(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
-    """One convolution for a 3x3 and the 1x1 after it."""
+def merged(first: nn.Conv2d, second: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of one convolution for a 3x3 and the 1x1 after it."""
     assert first.bias is not None and second.bias is not None
     mix = second.weight[:, :, 0, 0]
-    both = nn.Conv2d(first.in_channels, second.out_channels, 3, padding=1)
-    assert both.bias is not None
-    both.weight.copy_(torch.einsum("om,mihw->oihw", mix, first.weight))
-    both.bias.copy_(mix @ first.bias + second.bias)
-    return both
+    weight = torch.einsum("om,mihw->oihw", mix, first.weight)
+    return weight, mix @ first.bias + second.bias

@@ -13,7 +13,6 @@ where two threads in one process gain nothing.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from .losses import concept_loss, detection_loss
 from .merges import learn_merges
 from .model import Sam3
 from .processes import rank, share_gradients, together
+from .schedule import average_into, set_rate
 from .shapes_batch import Batch, draw_batch, forward
 from .shapes_model import SHAPES_CONFIG, first_model, resized
 
@@ -168,9 +168,7 @@ class Training:
 
     def update(self, model: Sam3, stage: Stage, loss: Tensor) -> None:
         """One optimiser step: warm-up, cosine decay, gradients clipped, weights averaged."""
-        warm, done = min(1.0, (self.step + 1) / 100), self.step / stage.steps
-        for group in self.optimiser.param_groups:
-            group["lr"] = stage.rate * warm * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * done)))
+        set_rate(self.optimiser, stage.rate, self.step, stage.steps)
         model.zero_grad()
         self.cells.zero_grad()
         loss.backward()
@@ -181,9 +179,7 @@ class Training:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimiser.step()
         self.step += 1
-        keep = min(0.998, self.step / (self.step + 10))
-        for name, weight in self.model.state_dict().items():
-            self.average[name].lerp_(weight, 1 - keep)
+        average_into(self.average, self.model, self.step)
 
 
 def train(folder: Path, seed: int, weights: Path | None, stage: str) -> None:

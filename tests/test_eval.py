@@ -233,8 +233,8 @@ def test_refusals(command: Command, gold: Path, results: Path, exported: Path, t
         ((gold, "--dataset", gold), 5, "'00.png' occurs twice in images"),
         ((folder, "--dataset", gold), 2, "is a folder of clips, gold.json is of pictures"),
         ((folder, "--dataset", clips), 3, "name a DAVIS folder"),
-        ((exported, "--dataset", clips), 2, "bundles answer pictures only"),
-        (("--dataset", clips), 2, "bundles answer pictures only"),  # the built-in model
+        ((exported, "--dataset", clips), 2, "names clips only: give a results file of clips"),
+        (("--dataset", clips), 2, "names clips only: give a results file of clips"),  # the built-in model
         ((results, "--dataset", clips), 2, "wants video_ids"),
         ((results, "--dataset", gold, "--save-results", tmp_path / "x"), 2, "is no bundle whose answers"),
         ((results, "--dataset", gold, "-o", tmp_path / "report.json"), 2, "exists: pass --overwrite"),

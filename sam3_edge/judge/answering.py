@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from sam3_edge.judge.case import Masks, PictureAnswer
-from sam3_edge.judge.datasets import PictureSet, Question
+from sam3_edge.judge.datasets import ClipQuestion, PictureSet, Question
 from sam3_edge.segmenter import Segmenter
+
+AnyQuestion = TypeVar("AnyQuestion", Question, ClipQuestion)
 
 LEAST = 0.05  # AP looks at unsure objects too, and each costs a mask
 
@@ -24,7 +26,7 @@ def answer_pictures(
     Raises what `Segmenter.segment` raises, for a phrase that the bundle does not know above all.
     """
     answers = {}
-    for group in by_picture(questions):
+    for group in by_medium(questions):
         found = segmenter.segment(group[0][1], [concept for _, _, concept in group], threshold=threshold)
         for (case, _, _), objects in zip(group, found, strict=True):
             scores = tuple(float(score) for score in objects.scores)
@@ -33,9 +35,9 @@ def answer_pictures(
     return answers
 
 
-def by_picture(questions: Iterable[Question]) -> Iterator[list[Question]]:
-    """Questions in a row about the same picture array, together."""
-    group: list[Question] = []
+def by_medium(questions: Iterable[AnyQuestion]) -> Iterator[list[AnyQuestion]]:
+    """Questions in a row about the same array, a picture or a clip's frames, together."""
+    group: list[AnyQuestion] = []
     for question in questions:
         if group and question[1] is not group[0][1]:
             yield group

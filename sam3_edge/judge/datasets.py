@@ -15,11 +15,13 @@ from sam3_edge.concept import Concept
 from sam3_edge.errors import CheckError, SourceError, UsageError
 from sam3_edge.judge.case import ClipCase, PictureCase
 
-# The frozen sets: name -> module with `cases()`, and `frozen_pictures()` where a bundle can be asked.
+# The frozen sets: name -> module with `cases()`, and `questions()` to ask a bundle.
 FROZEN = {"shapes": "frozen_pictures", "shapes-clips": "frozen_clips"}
 
 Question: TypeAlias = "tuple[PictureCase, NDArray[np.uint8], Concept]"
 Questions: TypeAlias = "Callable[[], Iterator[Question]]"
+ClipQuestion: TypeAlias = "tuple[ClipCase, NDArray[np.uint8], Concept]"
+ClipQuestions: TypeAlias = "Callable[[], Iterator[ClipQuestion]]"
 Case = TypeVar("Case", PictureCase, ClipCase)
 
 
@@ -78,7 +80,9 @@ class PictureSet(Dataset[PictureCase]):
 
 @dataclass(frozen=True)
 class ClipSet(Dataset[ClipCase]):
-    """Concepts in clips."""
+    """Concepts in clips. `questions`: the cases with the frames [T, H, W, 3] of their clips, in a row."""
+
+    questions: ClipQuestions | None = None
 
 
 AnySet: TypeAlias = "PictureSet | ClipSet"
@@ -115,7 +119,7 @@ def frozen(name: str) -> AnySet:
     media = {key: key for key in asked}
     if isinstance(cases[0], PictureCase):
         return PictureSet(name, cases, asked, media, questions=module.questions)
-    return ClipSet(name, cases, asked, media)
+    return ClipSet(name, cases, asked, media, questions=module.questions)
 
 
 def read_dataset(paths: Sequence[Path], *, pictures: Path | None, negatives: bool) -> AnySet:

@@ -11,7 +11,8 @@ from sam3_edge import console
 from sam3_edge.builtin import builtin_bundle
 from sam3_edge.errors import UsageError
 from sam3_edge.judge.answering import answer_pictures, predictions
-from sam3_edge.judge.case import PictureAnswer
+from sam3_edge.judge.case import Clip, PictureAnswer
+from sam3_edge.judge.clip_answering import answer_clips, clip_predictions
 from sam3_edge.judge.datasets import AnySet, ClipSet, PictureSet
 from sam3_edge.judge.formats import (
     ClipResults,
@@ -68,14 +69,11 @@ def judge(job: Job) -> Report:
 def check(job: Job) -> None:
     """Raises `UsageError` if a bundle cannot be asked, or there is nothing to save."""
     bundles = [place for place in (job.results, job.reference) if place is not None and is_bundle(place)]
-    if bundles and isinstance(job.dataset, ClipSet):
+    if bundles and job.dataset.questions is None:
+        pictures = isinstance(job.dataset, PictureSet)
+        names, remedy = ("pictures", "--pictures DIR") if pictures else ("clips", "a results file of clips")
         raise UsageError(
-            f"{bundles[0]} is a bundle, and bundles answer pictures only; "
-            f"{job.dataset.name} is of clips: give a results file of clips"
-        )
-    if bundles and isinstance(job.dataset, PictureSet) and job.dataset.questions is None:
-        raise UsageError(
-            f"{bundles[0]} is a bundle, and {job.dataset.name} names pictures only: give --pictures DIR"
+            f"{bundles[0]} is a bundle, and {job.dataset.name} names {names} only: give {remedy}"
         )
     if job.save is not None and not is_bundle(job.results):
         raise UsageError(
@@ -114,16 +112,28 @@ def answers_to(dataset: PictureSet, place: Path, *, threads: int | None) -> Pict
 
 
 def judge_clips(job: Job, dataset: ClipSet) -> Judges:
-    """As `judge_pictures`, from files."""
-    mine = read_clip_results(job.results, dataset)
+    """As `judge_pictures`."""
+    mine = clips_of(dataset, job.results, threads=job.threads)
+    if job.save is not None:
+        rows = clip_predictions(mine.answers)
+        write_file(job.save, (json.dumps(rows) + "\n").encode(), overwrite=job.overwrite)
     if job.reference is None:
         return clip_judge(dataset, mine), None, mine.unasked
-    theirs = read_clip_results(job.reference, dataset)
+    theirs = clips_of(dataset, job.reference, threads=job.threads)
     if mine.same_ids != theirs.same_ids:
         raise UsageError(
             f"{job.results} and {job.reference}: only folders have the dataset's identities; give two alike"
         )
     return clip_judge(dataset, mine, theirs), clip_judge(dataset, theirs), mine.unasked
+
+
+def clips_of(dataset: ClipSet, place: Path, *, threads: int | None) -> ClipResults:
+    """As `answers_to`."""
+    if not is_bundle(place):
+        return read_clip_results(place, dataset)
+    assert dataset.questions is not None
+    with load(place, threads=threads) as segmenter, console.progress("ask", len(dataset.cases)) as advance:
+        return Results[Clip](answer_clips(segmenter, dataset.questions(), advance=advance))
 
 
 def clip_judge(dataset: ClipSet, mine: ClipResults, theirs: ClipResults | None = None) -> ClipJudge:

@@ -10,8 +10,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from sam3_edge.concept import Concept
 from sam3_edge.judge.case import Clip, ClipCase, Masklet, encode
-from sam3_edge.judge.datasets import key_of
+from sam3_edge.judge.datasets import ClipQuestion, key_of
 from sam3_edge.shapes.clips import Script, draw_clip, draw_masks
 from sam3_edge.shapes.questions import some_of, spoken
 from sam3_edge.shapes.scenes import COLOURS, SHAPES, UNSEEN
@@ -111,6 +112,14 @@ def clips() -> Iterator[FrozenClip]:
 def cases() -> list[ClipCase]:
     """Every case of the set."""
     return [case for one in clips() for case in one.cases]
+
+
+def questions() -> Iterator[ClipQuestion]:
+    """Every case with its clip's frames and what to ask of them, those of one clip in a row."""
+    for one in clips():
+        frames = one.frames
+        for case, (phrase, _) in zip(one.cases, one.phrases, strict=True):
+            yield case, frames, Concept(phrase)
 
 
 def content_hash(chosen: Iterable[FrozenClip] | None = None) -> str:

@@ -25,7 +25,9 @@ from sam3_edge.verbs.options import COUNT, FOLDER, as_json, overwrite
 @click.option("--tag", "tags", multiple=True, help="Only this stratum beside all cases; may be repeated.")
 @click.option("--pictures", type=FOLDER, help="Folder of the dataset's pictures, to ask a bundle.")
 @click.option("--negatives", is_flag=True, help="COCO: also ask for the categories a picture has none of.")
-@click.option("--save-results", "save", type=FOLDER, help="Keep what the bundle answers: COCO predictions.")
+@click.option(
+    "--save-results", "save", type=FOLDER, help="Keep what the bundle answers: COCO or YT-VIS predictions."
+)
 @click.option("--threads", type=COUNT, help="Processor threads.")
 @click.option("-o", "--output", type=FOLDER, help="Also write the report to this file, as JSON.")
 @overwrite

@@ -1,0 +1,172 @@
+"""Teach the built-in model to track: `python -m sam3_edge.export.train_tracking FOLDER --weights FILE`.
+
+FILE holds a detector that `train_shapes` trained. It is frozen, so that what it finds stays exactly the same;
+only what is the tracker's alone learns. First `clicks` teaches the mask decoder to segment what it is pointed
+to, on single pictures; then `clips` follows objects through a few frames of clips, and `paths` through more
+of them. Both go on with clicks.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+import torch
+from torch import Tensor
+
+from sam3_edge.shapes.photographs import TRAINING, read
+
+from .checkpoint import load, save
+from .following import Follower
+from .model import Sam3
+from .processes import rank, share_gradients, together
+from .schedule import average_into, set_rate
+from .shapes_model import TRACKING_CONFIG, with_tracker
+from .tracking_batch import draw_sequences, draw_stills
+
+MERGES = "merges.txt"
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the training: for how long, how fast, and on what. Without clips, on pictures alone.
+
+    `rounds`: clicks on each object of a picture, at most.
+    """
+
+    name: str
+    steps: int
+    rate: float
+    pictures: int
+    rounds: int
+    clips: int
+    frames: int
+    objects: int
+
+
+STAGES = (
+    Stage("clicks", 500, 1.5e-3, 2, 3, 0, 0, 4),
+    Stage("clips", 1400, 1e-3, 1, 4, 1, 5, 4),
+    Stage("paths", 600, 5e-4, 1, 5, 1, 8, 4),
+)
+
+
+class Training:
+    """All state of a run, so that it can stop at any step and go on. The detector is no part of it."""
+
+    def __init__(self, folder: Path, weights: Path, seed: int) -> None:
+        self.folder, self.weights, self.seed = folder, weights, seed
+        found = load(weights, tokenizer=weights.with_name(MERGES))
+        self.model = with_tracker(found.model, TRACKING_CONFIG, seed)
+        self.model.requires_grad_(False)
+        self.tracker = self.model.tracker.requires_grad_()
+        for fixed in (self.tracker.prompts.matrix, self.tracker.decoder.matrix):
+            fixed.requires_grad_(False)  # drawn once, and alike
+        self.learned = [weight for weight in self.tracker.parameters() if weight.requires_grad]
+        self.average = {name: weight.clone() for name, weight in self.tracker.state_dict().items()}
+        self.stage = self.step = 0
+        self.optimiser = torch.optim.AdamW(self.learned, lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.98))
+        self.photographs = read(TRAINING)
+
+    def save(self) -> None:
+        if rank() > 0:
+            return
+        state = {
+            "tracker": self.tracker.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "place": (self.stage, self.step, self.seed),
+        }
+        self.folder.mkdir(parents=True, exist_ok=True)
+        torch.save(state, self.folder / "state.part")
+        (self.folder / "state.part").replace(self.folder / "state.pt")
+
+    def resume(self) -> None:
+        if not (self.folder / "state.pt").exists():
+            return
+        state = torch.load(self.folder / "state.pt", weights_only=True)
+        self.tracker.load_state_dict(state["tracker"])
+        self.average = state["average"]
+        self.stage, self.step, self.seed = state["place"]
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def losses(self, stage: Stage, rng: np.random.Generator) -> dict[str, Tensor]:
+        """What the tracker gets wrong on a new batch."""
+        config = self.model.config
+        stills = draw_stills(
+            rng, config, pictures=stage.pictures, objects=stage.objects, photographs=self.photographs
+        )
+        rounds = int(rng.integers(1, stage.rounds + 1))
+        losses = {"clicks": Follower(self.model, stills, rng).clicks(rounds)}
+        if stage.clips:
+            clips = draw_sequences(rng, config, clips=stage.clips, frames=stage.frames, objects=stage.objects)
+            losses |= Follower(self.model, clips, rng).follow()
+        return losses
+
+    def run_stage(self, stage: Stage) -> None:
+        """Train to the end of one stage, saving every few minutes."""
+        saved, sums = time.monotonic(), {"loss": 0.0}
+        while self.step < stage.steps:
+            rng = np.random.default_rng((self.seed, self.stage, self.step, rank()))
+            losses = self.losses(stage, rng)
+            self.update(stage, sum(losses.values(), torch.zeros(())))
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value.item()
+            if self.step % 50 == 0 and rank() == 0:
+                text = "  ".join(f"{name} {value / 50:.3f}" for name, value in sums.items() if value)
+                print(
+                    f"{stage.name} {self.step}/{stage.steps}  {text}  cpu {time.process_time():.0f}s",
+                    flush=True,
+                )
+                sums = {}
+            if time.monotonic() - saved > 120:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+
+    def update(self, stage: Stage, loss: Tensor) -> None:
+        """One optimiser step."""
+        set_rate(self.optimiser, stage.rate, self.step, stage.steps)
+        self.tracker.zero_grad()
+        loss.backward()
+        share_gradients(self.learned)
+        torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
+        self.optimiser.step()
+        self.step += 1
+        average_into(self.average, self.tracker, self.step)
+
+    def finished(self) -> Sam3:
+        """The model with the averaged weights."""
+        self.tracker.load_state_dict(self.average)
+        return self.model
+
+
+def train(folder: Path, weights: Path, seed: int) -> None:
+    """Go through the stages, from where a run in this folder was stopped."""
+    run = Training(folder, weights, seed)
+    run.resume()
+    while run.stage < len(STAGES):
+        run.run_stage(STAGES[run.stage])
+        run.stage, run.step = run.stage + 1, 0
+    if rank() == 0:
+        (folder / MERGES).write_bytes(weights.with_name(MERGES).read_bytes())
+        save(run.finished(), folder / "model.safetensors")
+        print(f"saved {folder / 'model.safetensors'}")
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--weights", type=FILE, required=True, help="The trained detector, its merges.txt beside it.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--processes", default=2, show_default=True, help="Each takes one core and its own clips.")
+def main(folder: Path, weights: Path, seed: int, processes: int) -> None:
+    """Train, resuming from FOLDER/state.pt if it is there; the weights end up in FOLDER/model.safetensors."""
+    together(train, folder, weights, seed, processes=processes)
+
+
+if __name__ == "__main__":
+    main()
