@@ -1,4 +1,4 @@
-"""The built-in model typed for TensorRT beside itself in fp32: `python -m sam3_edge.benchmarks.tensorrt_judge`.
+"""The built-in model typed for TensorRT, and in fp32: `python -m sam3_edge.benchmarks.tensorrt_judge`.
 
 Without a GPU: fp16 values are rounded as hardware rounds them, by ONNX Runtime on the processor. What
 TensorRT's own kernels do is judged on a device, by `sam3-edge build`.

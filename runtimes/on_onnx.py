@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 CPU = ("CPUExecutionProvider",)
+DEVICES = ("cpu", "cuda", "trt")
 
 
 def runtime() -> Any:
@@ -44,18 +45,27 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def options(threads: int | None) -> onnxruntime.SessionOptions:
-    """Session options. Threads that wait must sleep: spinning ones eat the device's cores and battery."""
+def options(threads: int | None, *, record: bool = False) -> onnxruntime.SessionOptions:
+    """Session options. Threads that wait must sleep: spinning ones eat the device's cores and battery.
+
+    `record`: keep which provider runs which node, to be asked afterwards.
+    """
     made = runtime().SessionOptions()
     made.intra_op_num_threads = threads or 0
     made.inter_op_num_threads = 1
     made.add_session_config_entry("session.intra_op.allow_spinning", "0")
     made.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    made.add_session_config_entry("session.record_ep_graph_assignment_info", str(int(record)))
     return made
 
 
 def start(
-    source: str | bytes, *, name: str, providers: Sequence[str] = CPU, threads: int | None = None
+    source: str | bytes,
+    *,
+    name: str,
+    providers: Sequence[str] = CPU,
+    threads: int | None = None,
+    record: bool = False,
 ) -> onnxruntime.InferenceSession:
     """An inference session on exactly the providers asked for. `source`: a file's path, or its bytes."""
     ort = runtime()
@@ -65,7 +75,8 @@ def start(
             f"it offers {', '.join(ort.get_available_providers())}"
         )
     try:
-        session = ort.InferenceSession(source, sess_options=options(threads), providers=list(providers))
+        settings = options(threads, record=record)
+        session = ort.InferenceSession(source, sess_options=settings, providers=list(providers))
     except failures() as error:
         raise BackendError(
             f"ONNX Runtime {ort.__version__} does not load {name}: {first_line(error)}"
@@ -79,6 +90,8 @@ def start(
 
 class OnnxSession(HostValues):
     """One inference session per graph, made when the graph is first run. Values are host arrays."""
+
+    record = False  # which provider runs which node
 
     def __init__(self, bundle: Bundle, *, providers: Sequence[str] = CPU, threads: int | None = None) -> None:
         self.bundle, self.providers, self.threads = bundle, tuple(providers), threads
@@ -95,7 +108,13 @@ class OnnxSession(HostValues):
         """The inference session of one graph, started on first use and checked against the spec."""
         if graph not in self.started:
             spec, path = self.spec(graph), self.bundle.graph(graph)
-            session = start(str(path), name=f"graph {graph}", providers=self.providers, threads=self.threads)
+            session = start(
+                str(path),
+                name=f"graph {graph}",
+                providers=self.providers,
+                threads=self.threads,
+                record=self.record,
+            )
             check_names(spec, session, path=path)
             self.started[graph] = session
         return self.started[graph]
@@ -129,14 +148,21 @@ def check_names(spec: GraphSpec, session: onnxruntime.InferenceSession, *, path:
             )
 
 
-def open(bundle: Bundle, *, providers: Sequence[str] = CPU, threads: int | None = None) -> OnnxSession:
+def open(
+    bundle: Bundle, *, providers: Sequence[str] = CPU, threads: int | None = None, device: str = DEVICES[0]
+) -> OnnxSession:
     """A session on `bundle`. `threads`: processor threads inside one node, None for one per core.
 
-    Raises `BackendError` when onnxruntime or a provider is missing; it never moves to another provider.
+    Raises `BackendError` when onnxruntime or a provider is missing; it never moves to another provider, nor
+    from another device to the processor.
     """
     runtime()
     if threads is not None and threads < 1:
         raise UsageError(f"threads {threads}: want at least 1")
+    if device != DEVICES[0]:
+        from .onnx_device import DeviceSession
+
+        return DeviceSession(bundle, device, threads=threads)
     return OnnxSession(bundle, providers=providers, threads=threads)
 
 

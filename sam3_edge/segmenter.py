@@ -153,12 +153,16 @@ class Segmenter:
         self.close()
 
 
-def load(bundle: str | Path | None = None, *, threads: int | None = None) -> Segmenter:
-    """A segmenter on a bundle directory, None for the built-in model. `threads`: processor threads.
+def load(
+    bundle: str | Path | None = None, *, threads: int | None = None, device: str | None = None
+) -> Segmenter:
+    """A segmenter on a bundle directory, None for the built-in model.
+
+    `threads`: processor threads; `device`: where to run, if the runtime has a choice (`cpu`, `cuda`, `trt`).
 
     Raises `SourceError` and `CheckError` for a bundle that is missing or damaged, `BackendError` when its
     runtime is not installed or does not work here.
     """
     opened = Bundle.open(builtin_bundle() if bundle is None else bundle)
-    session = open_session(opened, threads=threads)
+    session = open_session(opened, threads=threads, device=device)
     return Segmenter(opened.config, session, open_phrases(opened, session), bundle=opened.hash)

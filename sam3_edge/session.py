@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -70,13 +70,19 @@ class HostValues:
         return value[start:stop]
 
 
-def open_session(bundle: Bundle, *, threads: int | None = None) -> Session:
-    """The runtime of the bundle's target, ready to run. `threads`: None for the backend's choice.
+def open_session(bundle: Bundle, *, threads: int | None = None, device: str | None = None) -> Session:
+    """The runtime of the bundle's target, ready to run. `threads`, `device`: None for the backend's choice.
 
-    Raises `UsageError` for a target that this package has no runtime for, `BackendError` when the backend is
-    missing or does not work here.
+    Raises `UsageError` for a target that this package has no runtime for, or a device that the runtime does
+    not have; `BackendError` when the backend is missing or does not work here.
     """
-    session: Session = registry.load("runtime", bundle.target).open(bundle, threads=threads)
+    runtime = registry.load("runtime", bundle.target)
+    devices: Sequence[str] = getattr(runtime, "DEVICES", ())
+    if device is not None and device not in devices:
+        choice = f"choose from {', '.join(devices)}" if devices else "leave --device out"
+        raise UsageError(f"target {bundle.target} has no device {device!r}: {choice}")
+    chosen = {} if device is None else {"device": device}
+    session: Session = runtime.open(bundle, threads=threads, **chosen)
     return session
 
 

@@ -21,6 +21,7 @@ from sam3_edge.verbs.options import COUNT, FOLDER, as_json, overwrite
 )
 @click.option("--polygons", is_flag=True, help="Corners instead of run lengths in the COCO document.")
 @click.option("--threads", type=COUNT, help="Processor threads.")
+@click.option("--device", help="cpu, cuda or trt, for an onnx bundle: never another one than asked for.")
 @click.option(
     "-o", "--output", type=FOLDER, default=Path("results"), show_default=True, help="Folder of the results."
 )
@@ -44,8 +45,8 @@ def command(
 
     wanted = runs.wanted_of(prompt, box, point)
     found = runs.find_pictures(pictures)
-    threads = options.pop("threads")
-    with load(bundle, threads=threads) as segmenter, console.progress("run", len(found)) as advance:
+    where = {name: options.pop(name) for name in ("threads", "device")}
+    with load(bundle, **where) as segmenter, console.progress("run", len(found)) as advance:
         for lost in segmenter.phrases.truncated(prompt):
             console.note(f"warning: {lost}")
         outcomes = runs.run_pictures(segmenter, found, wanted, advance=advance, **options)
