@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sam3_edge.engines.rungs import OBJECTS_AT_ONCE
+
 # Queries attended at once. Without fused attention their logits are written: 1.7 GB for all 5184 at 1008 px.
 QUERIES = 1024
+LOGIT_BYTES = 6  # fp32 for the softmax, and the fp16 that products read and write
+BUDGET: ContextVar[int | None] = ContextVar("attention budget", default=None)
+
+
+@contextmanager
+def attention_budget(size: int) -> Iterator[None]:
+    """Within, no attention writes more than so many bytes of logits at once: for a target that lowers."""
+    token = BUDGET.set(size)
+    try:
+        yield
+    finally:
+        BUDGET.reset(token)
+
+
+def queries_at_once(batch: int | torch.SymInt, heads: int, keys: int) -> int:
+    """How many queries to attend in one product. A batch that is not known yet counts as the most objects."""
+    size = BUDGET.get()
+    if size is None:
+        return QUERIES
+    rows = batch if isinstance(batch, int) else OBJECTS_AT_ONCE[-1]
+    return max(1, size // (LOGIT_BYTES * rows * heads * keys))
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
@@ -20,9 +46,10 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor |
     [B, heads, Q, K]; it is a float, never a boolean mask: every target adds, not all select.
     """
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
-    if q.shape[2] <= QUERIES:
+    most = queries_at_once(q.shape[0], heads, int(k.shape[2]))
+    if q.shape[2] <= most:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
-    parts = q.chunk(math.ceil(q.shape[2] / QUERIES), dim=2)
+    parts = q.chunk(math.ceil(q.shape[2] / most), dim=2)
     biases = [bias] * len(parts)
     if bias is not None and bias.shape[-2] > 1:
         biases = list(bias.chunk(len(parts), dim=-2))

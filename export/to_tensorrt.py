@@ -16,20 +16,24 @@ from torch import nn
 
 from sam3_edge.bundle import Bundle
 from sam3_edge.engines.rungs import RUNGS
-from sam3_edge.errors import CheckError
+from sam3_edge.errors import CheckError, UsageError
 from sam3_edge.session import Session
 from sam3_edge.spec import GraphSpec
 
 from . import tensorrt_check, to_onnx, typed
 from .eager import Call
 from .footprint import footprint
+from .layers import attention_budget
 from .parity import Gate
 from .precision import RECIPES
 from .rounding import RoundingSession, ranges
 from .tensorrt_floor import above_floor
 
 SCHEMES = ("fp16", "fp32")
-SETTINGS = frozenset({"scheme"})
+SETTINGS = frozenset({"scheme", "board"})
+# Bytes of attention logits at once, by the memory of the board. The smallest takes a windowed layer whole at
+# 1008 px (286 MB); more at once means fewer and larger products.
+BOARDS = {"8GB": 300_000_000, "16GB": 600_000_000, "64GB": 2_400_000_000}
 GATES = {"fp16": Gate(2e-2, 0.995, 0.98), "fp32": Gate(1e-4, 0.99, 0.99)}
 FIRST = {
     scheme: next(rung for rung in RUNGS if rung.name == name)
@@ -39,9 +43,17 @@ PROVED = "casts, ranges and accuracy of the typed graphs, run by ONNX Runtime on
 NOT_PROVED = "TensorRT's own kernels: `sam3-edge build` judges them on the device, with the golden answers"
 
 
-def lower(module: nn.Module, spec: GraphSpec, folder: Path, scheme: str = SCHEMES[0]) -> str:
-    """Write one graph and its rungs into `folder` and return the name of the first."""
-    file = to_onnx.lower(module, spec, folder)
+def lower(
+    module: nn.Module, spec: GraphSpec, folder: Path, *, scheme: str = SCHEMES[0], board: str = "8GB"
+) -> str:
+    """Write one graph and its rungs into `folder` and return the name of the first.
+
+    Raises `UsageError` for a board that `BOARDS` does not have.
+    """
+    if board not in BOARDS:
+        raise UsageError(f"there is no board {board!r}: choose from {', '.join(BOARDS)}")
+    with attention_budget(BOARDS[board]):
+        file = to_onnx.lower(module, spec, folder)
     if scheme == "fp16":
         write_rungs(folder / file)
     return file

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 
 from sam3_edge.builtin import builtin_bundle
@@ -31,6 +32,7 @@ def builtin_fp32(folder: Path) -> Path:
                 unfold(model.graph, node, source)
         path.with_name("model.onnx.data").unlink()
         ir.save(model, path, external_data="model.onnx.data")
+        onnx.shape_inference.infer_shapes_path(path, path, strict_mode=True)  # a halved graph leaves them out
     return folder
 
 
