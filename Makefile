@@ -1,4 +1,4 @@
-.PHONY: install check test oracles parity-full judge clicks replay shapes wheel
+.PHONY: install check test oracles parity-full judge clicks replay tensorrt shapes wheel
 
 install:
 	pip install -e '.[dev]'
@@ -31,6 +31,12 @@ clicks:
 # ties of one clip, which docs/loop.md names.
 replay:
 	cd tests && python -m replay_all --output ../benchmarks/results/loop_equality.json
+
+# The built-in model typed for TensorRT and judged, then the two large graphs at full size: 10 processor minutes, 8 GB.
+tensorrt:
+	python -m sam3_edge.benchmarks.tensorrt_judge --output benchmarks/results/tensorrt_builtin.json
+	python -m sam3_edge.benchmarks.tensorrt_full --graph detector --output benchmarks/results/tensorrt_full_detector.json
+	python -m sam3_edge.benchmarks.tensorrt_full --graph backbone --output benchmarks/results/tensorrt_full_backbone.json
 
 # Train the built-in model from scratch (hours on two cores, resumable), teach it to track, and make its bundle.
 shapes:

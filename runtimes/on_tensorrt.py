@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sam3_edge import console
 from sam3_edge.bundle import Bundle
 from sam3_edge.engines.cache import Built, EngineCache, Machine
 from sam3_edge.engines.fit import check_fits
@@ -137,7 +138,8 @@ def open(bundle: Bundle, *, threads: int | None = None) -> TensorrtSession:
 
     Raises `BackendError` when TensorRT, NVIDIA's bindings or a GPU is missing.
     """
-    built = make_engines(bundle)
+    with console.status("build") as say:
+        built = make_engines(bundle, say=say)
     return TensorrtSession(bundle, built.engines, integrated=Gpu.current().integrated)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from sam3_edge.errors import BackendError
 from .device_memory import DeviceArray, Shape, Stream, bindings, checked
 
 Say = Callable[[str], None]
+PAUSE = 5.0  # seconds between two words on a build's progress: it has thousands of steps
 DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT32": "int32"}  # what stands at the edge of a graph
 
 
@@ -49,12 +51,17 @@ def monitor(library: Any, name: str, say: Say) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.steps: dict[str, int] = {}
+            self.told = time.monotonic()
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
             self.steps[phase_name] = num_steps
+            if not parent_phase:
+                say(f"building {name}: {phase_name}")
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            say(f"building {name}: {phase_name}, {step + 1} of {self.steps.get(phase_name, step + 1)}")
+            if time.monotonic() - self.told >= PAUSE:
+                self.told = time.monotonic()
+                say(f"building {name}: {phase_name}, {step + 1} of {self.steps.get(phase_name, step + 1)}")
             return True
 
         def phase_finish(self, phase_name: str) -> None:

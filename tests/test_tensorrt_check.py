@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 import pytest
-from commands import Command
-from tiny_export import copying
+from commands import ROOT, Command
+from tiny_export import CONFIG, copying
+from torch import nn
 from typed_graphs import builtin_fp32, typed_from
 
 from sam3_edge import Bundle, registry
 from sam3_edge.builtin import builtin_bundle
 from sam3_edge.engines.rungs import RUNGS
-from sam3_edge.errors import BackendError, CheckError
+from sam3_edge.errors import BackendError, CheckError, UsageError
 from sam3_edge.export import tensorrt_check, to_tensorrt
 from sam3_edge.export.eager import Call
 from sam3_edge.export.rounding import ranges
@@ -112,3 +113,23 @@ def test_values_that_fp16_does_not_hold_are_named(exported: Path, tmp_path: Path
     ids = {"token_ids": np.arange(8, dtype=np.int32)[None]}
     with pytest.raises(CheckError, match=r"blocks\.0\.mlp\.layers.* reaches .*, and fp16 ends at 65504"):
         ranges(graph / "model.onnx", [Call("text", ids, {})])
+
+
+def test_the_committed_judgement_is_of_every_graph() -> None:
+    document = json.loads((ROOT / "benchmarks/results/tensorrt_builtin.json").read_bytes())
+    assert document["verdict"] == "pass" and len(document["points_lost"]) == 4
+    assert all(abs(points) <= 0.5 for points in document["points_lost"].values())
+    graphs = document["tensorrt"]["graphs"]
+    assert {"backbone", "detector_features", "text", "exemplar", "detector", "masks"} <= set(graphs)
+    assert all(row["built"][0]["engine_bytes"] > 0 and row["floor"] == "10.3" for row in graphs.values())
+
+
+def test_boards_are_for_tensorrt(command: Command, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    words = ("export", "--checkpoint", tiny_checkpoint, "--dry-run", "-o", tmp_path / "b", "--board", "64GB")
+    assert command(*words, "--target", "tensorrt").document["scheme"] == "fp16"
+    done = command(*words, "--target", "onnx")
+    assert done.code == 2 and "target onnx has no setting 'board'" in done.error
+    assert command(*words, "--target", "tensorrt", "--board", "9GB").code == 2
+    spec = graph_specs(CONFIG)["text"]
+    with pytest.raises(UsageError, match="no board '9GB': choose from 8GB, 16GB, 64GB"):
+        to_tensorrt.lower(nn.Identity(), spec, tmp_path, board="9GB")

@@ -11,6 +11,8 @@ import click
 from sam3_edge import registry
 from sam3_edge.verbs.options import COUNT, FOLDER, Named, as_json, overwrite
 
+SETTINGS = ("board",)  # options of one target or another, handed on where they are given
+
 
 @click.command("export")
 @click.option("--checkpoint", help="Hub id, folder, .safetensors or sam3.pt. Default: the built-in model.")
@@ -31,6 +33,9 @@ from sam3_edge.verbs.options import COUNT, FOLDER, Named, as_json, overwrite
 )
 @click.option("--concepts", type=FOLDER, help="A text file, a phrase per line, to store precomputed.")
 @click.option("--no-text", is_flag=True, help="Leave the text encoder out; only --concepts can be asked.")
+@click.option(
+    "--board", type=click.Choice(["8GB", "16GB", "64GB"]), help="TensorRT: its memory. Default: 8GB."
+)
 @click.option("-o", "--output", type=FOLDER, help="Default: NAME[-rSIZE]-SCHEME-TARGET.")
 @overwrite
 @click.option("--dry-run", is_flag=True, help="Print what would be exported and stop.")
@@ -64,7 +69,9 @@ def command(
 def export_job(output: Path | None, **options: Any) -> Any:
     """The export pipeline's job; without an output it names its own."""
     pipeline = registry.load_module("export", "pipeline")
-    return pipeline.Job(output=output, **options)
+    asked = {name: options.pop(name, None) for name in SETTINGS}
+    settings = {name: value for name, value in asked.items() if value is not None}
+    return pipeline.Job(output=output, settings=settings, **options)
 
 
 def show_export(job: Any) -> dict[str, Any]:
