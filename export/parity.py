@@ -23,12 +23,17 @@ from .eager import Arrays, Call
 class Gate:
     """What a bundle must reach to exist.
 
-    `relative`: ||a - b|| / ||b|| of each output; IoUs are over all objects.
+    `relative`: ||a - b|| / ||b|| of each output; IoUs are over all objects. `exact`: the same for arithmetic
+    in fp32 on what was written, where that can be computed beside what a device computes.
     """
 
     relative: float
     mean_iou: float
     min_iou: float
+    exact: float | None = None
+
+    def to_json(self) -> dict[str, float]:
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 PIXELS = 4  # a mask of few pixels may miss the IoU by a border: this many may differ all the same
@@ -36,7 +41,9 @@ PIXELS = 4  # a mask of few pixels may miss the IoU by a border: this many may d
 
 @dataclass(frozen=True)
 class Trial:
-    """How a bundle is measured: what opens its session, given the bundle and the processor's threads."""
+    """How a bundle is measured. `open_session` is given the bundle and the processor's threads, and
+    `exact=True` where the gate asks for that.
+    """
 
     open_session: Callable[..., Session]
     gate: Gate
@@ -63,15 +70,14 @@ class Parity:
     outputs: tuple[OutputError, ...]
     answers: Agreement
     gate: Gate
+    exact: tuple[OutputError, ...] = ()
 
     def failures(self) -> list[str]:
         """What misses the gate, in words; empty if the bundle may exist."""
         gate, got = self.gate, self.answers
-        bad = [
-            f"{o.graph}.{o.output} differs by {o.relative:.2e}, want at most {gate.relative:.0e}"
-            for o in self.outputs
-            if not o.relative <= gate.relative  # NaN fails as well
-        ]
+        bad = too_far(self.outputs, gate.relative)
+        if gate.exact is not None:
+            bad += [f"in fp32 arithmetic {fact}" for fact in too_far(self.exact, gate.exact)]
         if got.missing or got.extra:
             bad.append(f"of {got.objects} objects {got.missing} are missing, and {got.extra} are extra")
         if got.mean_iou is not None and got.mean_iou < gate.mean_iou:
@@ -86,8 +92,18 @@ class Parity:
             "reference": "PyTorch fp32 on the CPU",
             "outputs": [output.to_json() for output in self.outputs],
             "answers": self.answers.to_json(),
-            "gate": asdict(self.gate),
+            "gate": self.gate.to_json(),
+            **({"exact": [output.to_json() for output in self.exact]} if self.exact else {}),
         }
+
+
+def too_far(outputs: Sequence[OutputError], limit: float) -> list[str]:
+    """The outputs over the limit, in words."""
+    return [
+        f"{o.graph}.{o.output} differs by {o.relative:.2e}, want at most {limit:.0e}"
+        for o in outputs
+        if not o.relative <= limit  # NaN fails as well
+    ]
 
 
 def measure(call: Call, got: Arrays) -> list[OutputError]:
@@ -101,9 +117,9 @@ def measure(call: Call, got: Arrays) -> list[OutputError]:
     return rows
 
 
-def compare_graph(bundle: Bundle, calls: Sequence[Call], trial: Trial) -> list[OutputError]:
+def compare_graph(bundle: Bundle, calls: Sequence[Call], trial: Trial, **how: bool) -> list[OutputError]:
     """Run one graph on recorded feeds. A session of its own: at 1008 px the backbone takes 5 GB."""
-    session = trial.open_session(bundle, threads=trial.threads)
+    session = trial.open_session(bundle, threads=trial.threads, **how)
     worst: dict[str, OutputError] = {}
     for call in calls:
         answers = session.run(call.graph, call.feeds)
@@ -117,11 +133,14 @@ def compare_graph(bundle: Bundle, calls: Sequence[Call], trial: Trial) -> list[O
 def prove(bundle: Bundle, calls: dict[str, list[Call]], cases: Sequence[Case], trial: Trial) -> Parity:
     """Measure a sealed bundle. Raises `CheckError` if the reference never ran one of its graphs."""
     outputs: list[OutputError] = []
+    exact: list[OutputError] = []
     for name in bundle.specs:
         if not calls[name]:
             raise CheckError(f"parity: no example reaches graph {name}: nothing would be proved about it")
         outputs += compare_graph(bundle, calls[name], trial)
+        if trial.gate.exact is not None:
+            exact += compare_graph(bundle, calls[name], trial, exact=True)
     session = trial.open_session(bundle, threads=trial.threads)
     answers = replay(Segmenter(bundle.config, session, open_phrases(bundle, session)), cases)
     session.close()
-    return Parity(tuple(outputs), answers, trial.gate)
+    return Parity(tuple(outputs), answers, trial.gate, tuple(exact))

@@ -154,15 +154,19 @@ class Segmenter:
 
 
 def load(
-    bundle: str | Path | None = None, *, threads: int | None = None, device: str | None = None
+    bundle: str | Path | None = None,
+    *,
+    threads: int | None = None,
+    device: str | None = None,
+    emulate: bool = False,
 ) -> Segmenter:
     """A segmenter on a bundle directory, None for the built-in model.
 
     `threads`: processor threads; `device`: where to run, if the runtime has a choice (`cpu`, `cuda`, `trt`).
-
+    `emulate`: not on the bundle's own runtime but on what `export` measured it with, which runs anywhere.
     Raises `SourceError` and `CheckError` for a bundle that is missing or damaged, `BackendError` when its
     runtime is not installed or does not work here.
     """
     opened = Bundle.open(builtin_bundle() if bundle is None else bundle)
-    session = open_session(opened, threads=threads, device=device)
+    session = open_session(opened, threads=threads, device=device, emulate=emulate)
     return Segmenter(opened.config, session, open_phrases(opened, session), bundle=opened.hash)

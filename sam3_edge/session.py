@@ -70,12 +70,18 @@ class HostValues:
         return value[start:stop]
 
 
-def open_session(bundle: Bundle, *, threads: int | None = None, device: str | None = None) -> Session:
+def open_session(
+    bundle: Bundle, *, threads: int | None = None, device: str | None = None, emulate: bool = False
+) -> Session:
     """The runtime of the bundle's target, ready to run. `threads`, `device`: None for the backend's choice.
 
+    `emulate`: what `export` measures such a bundle with instead, which runs on any machine and needs torch.
     Raises `UsageError` for a target that this package has no runtime for, or a device that the runtime does
     not have; `BackendError` when the backend is missing or does not work here.
     """
+    if emulate:
+        measured: Session = registry.load("target", bundle.target).open_session(bundle, threads=threads)
+        return measured
     runtime = registry.load("runtime", bundle.target)
     devices: Sequence[str] = getattr(runtime, "DEVICES", ())
     if device is not None and device not in devices:

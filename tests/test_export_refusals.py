@@ -171,7 +171,7 @@ def test_an_interruption_leaves_nothing(
         ({"image_size": 14}, UsageError, "image size 14: want a multiple of 28"),
         ({"max_boxes": -1}, UsageError, "max_boxes is -1, want at least 1"),
         ({"text": False}, UsageError, "--no-text leaves the bundle without words"),
-        ({"target": "abacus"}, UsageError, "there is no target 'abacus': choose from onnx"),
+        ({"target": "abacus"}, UsageError, "there is no target 'abacus': choose from coreml, onnx"),
         ({"scheme": "int1"}, UsageError, "there is no scheme 'int1': choose from fp16"),
         ({"phrases": ("red", " ")}, UsageError, "is empty"),
         ({"tokenizer": Path("absent.txt")}, SourceError, r"absent\.txt: no such file"),

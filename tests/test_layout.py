@@ -20,7 +20,8 @@ SPOKES = ("export", "quantize", "runtimes", "benchmarks")
 ROOMS = ("engines", "judge", "loop", "shapes", "verbs")  # of the hub
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "coremltools", "torchvision", "timm"}
 OPTIONAL = {"supervision"}  # for whom results are converted, imported when it is asked for
-ON_DEVICE = {"numpy", "PIL", "click", "rich", "pycocotools", "onnxruntime", "tensorrt", "cuda", "sam3_edge"}
+ON_DEVICE = {"numpy", "PIL", "click", "rich", "pycocotools", "onnxruntime", "tensorrt", "cuda"}
+ON_DEVICE |= {"coremltools", "sam3_edge"}
 
 
 def imports(path: Path) -> Iterator[str]:

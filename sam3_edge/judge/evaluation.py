@@ -32,7 +32,8 @@ from sam3_edge.writing import write_file
 class Job:
     """What to judge on what. `results` and `reference`: a results file, a folder of clips, or a bundle.
 
-    `save`: where to keep what a bundle answers, as COCO predictions; `threads`: of the processor.
+    `save`: where to keep what a bundle answers, as COCO predictions; `threads`: of the processor;
+    `emulate`: run bundles on what `export` measures them with.
     """
 
     dataset: AnySet
@@ -41,6 +42,7 @@ class Job:
     tags: Sequence[str] = ()
     save: Path | None = None
     threads: int | None = None
+    emulate: bool = False
     overwrite: bool = False
 
 
@@ -90,36 +92,39 @@ def judge_pictures(job: Job) -> Judges:
     """The results' judge, the reference's, and how many objects of the results nobody asked for."""
     assert isinstance(job.dataset, PictureSet)
     cases = job.dataset.cases
-    mine = answers_to(job.dataset, job.results, threads=job.threads)
+    mine = answers_to(job, job.results)
     if job.save is not None:
         rows = predictions(job.dataset, mine.answers)
         write_file(job.save, (json.dumps(rows) + "\n").encode(), overwrite=job.overwrite)
     if job.reference is None:
         return PictureJudge(cases, mine.answers), None, mine.unasked
-    theirs = answers_to(job.dataset, job.reference, threads=job.threads)
+    theirs = answers_to(job, job.reference)
     judged = PictureJudge(cases, mine.answers, theirs.answers)
     return judged, PictureJudge(cases, theirs.answers), mine.unasked
 
 
-def answers_to(dataset: PictureSet, place: Path, *, threads: int | None) -> PictureResults:
+def answers_to(job: Job, place: Path) -> PictureResults:
     """What a bundle says when asked now, or what a file says."""
+    dataset = job.dataset
+    assert isinstance(dataset, PictureSet)
     if not is_bundle(place):
         return read_picture_results(place, dataset)
     assert dataset.questions is not None
-    with load(place, threads=threads) as segmenter, console.progress("ask", len(dataset.cases)) as advance:
+    segmenter = load(place, threads=job.threads, emulate=job.emulate)
+    with segmenter, console.progress("ask", len(dataset.cases)) as advance:
         answers = answer_pictures(segmenter, dataset.questions(), advance=advance)
     return Results[PictureAnswer](answers)
 
 
 def judge_clips(job: Job, dataset: ClipSet) -> Judges:
     """As `judge_pictures`."""
-    mine = clips_of(dataset, job.results, threads=job.threads)
+    mine = clips_of(job, dataset, job.results)
     if job.save is not None:
         rows = clip_predictions(mine.answers)
         write_file(job.save, (json.dumps(rows) + "\n").encode(), overwrite=job.overwrite)
     if job.reference is None:
         return clip_judge(dataset, mine), None, mine.unasked
-    theirs = clips_of(dataset, job.reference, threads=job.threads)
+    theirs = clips_of(job, dataset, job.reference)
     if mine.same_ids != theirs.same_ids:
         raise UsageError(
             f"{job.results} and {job.reference}: only folders have the dataset's identities; give two alike"
@@ -127,12 +132,13 @@ def judge_clips(job: Job, dataset: ClipSet) -> Judges:
     return clip_judge(dataset, mine, theirs), clip_judge(dataset, theirs), mine.unasked
 
 
-def clips_of(dataset: ClipSet, place: Path, *, threads: int | None) -> ClipResults:
+def clips_of(job: Job, dataset: ClipSet, place: Path) -> ClipResults:
     """As `answers_to`."""
     if not is_bundle(place):
         return read_clip_results(place, dataset)
     assert dataset.questions is not None
-    with load(place, threads=threads) as segmenter, console.progress("ask", len(dataset.cases)) as advance:
+    segmenter = load(place, threads=job.threads, emulate=job.emulate)
+    with segmenter, console.progress("ask", len(dataset.cases)) as advance:
         return Results[Clip](answer_clips(segmenter, dataset.questions(), advance=advance))
 
 

@@ -28,6 +28,7 @@ from sam3_edge.verbs.options import COUNT, FOLDER, as_json, overwrite
 @click.option(
     "--save-results", "save", type=FOLDER, help="Keep what the bundle answers: COCO or YT-VIS predictions."
 )
+@click.option("--emulate", is_flag=True, help="Run bundles as `export` measured them, on any machine.")
 @click.option("--threads", type=COUNT, help="Processor threads.")
 @click.option("-o", "--output", type=FOLDER, help="Also write the report to this file, as JSON.")
 @overwrite

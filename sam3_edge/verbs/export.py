@@ -11,7 +11,7 @@ import click
 from sam3_edge import registry
 from sam3_edge.verbs.options import COUNT, FOLDER, Named, as_json, overwrite
 
-SETTINGS = ("board",)  # options of one target or another, handed on where they are given
+SETTINGS = ("board", "ios", "layout", "strict_ane")  # options of one target or another, handed on if given
 
 
 @click.command("export")
@@ -36,6 +36,11 @@ SETTINGS = ("board",)  # options of one target or another, handed on where they 
 @click.option(
     "--board", type=click.Choice(["8GB", "16GB", "64GB"]), help="TensorRT: its memory. Default: 8GB."
 )
+@click.option("--ios", type=click.IntRange(17, 18), help="Core ML: oldest iOS to run on. Default: 18.")
+@click.option("--layout", type=click.Choice(["plain", "bc1s"]), help="Core ML: bc1s is the ANE's own.")
+@click.option(
+    "--strict-ane", is_flag=True, default=None, help="Core ML: fail if the ANE cannot run large graphs."
+)
 @click.option("-o", "--output", type=FOLDER, help="Default: NAME[-rSIZE]-SCHEME-TARGET.")
 @overwrite
 @click.option("--dry-run", is_flag=True, help="Print what would be exported and stop.")
@@ -53,7 +58,7 @@ def command(
             "No --checkpoint: exporting the built-in model `shapes`, which knows coloured shapes only."
         )
         console.note("For SAM 3: request access on huggingface.co/facebook/sam3, `hf auth login`, then")
-        console.note("  sam3-edge export --checkpoint facebook/sam3 --target onnx")
+        console.note(f"  sam3-edge export --checkpoint facebook/sam3 --target {options['target']}")
     phrases = read_phrases(concepts) if concepts else ()
     job = export_job(output, text=not no_text, phrases=phrases, **options)
     if dry_run:
@@ -74,6 +79,18 @@ def export_job(output: Path | None, **options: Any) -> Any:
     return pipeline.Job(output=output, settings=settings, **options)
 
 
+def show_outputs(parity: Any) -> None:
+    """The table of errors; where the arithmetic was also done in fp32, with that beside it."""
+    from sam3_edge import console
+
+    titles, limit = ["output", "relative", "largest"], f"at most {parity.gate.relative:.0e}"
+    rows = [[f"{o.graph}.{o.output}", f"{o.relative:.1e}", f"{o.largest:.1e}"] for o in parity.outputs]
+    if parity.exact:
+        titles, limit = [*titles, "in fp32"], f"{limit}, in fp32 arithmetic {parity.gate.exact:.0e}"
+        rows = [[*row, f"{o.relative:.1e}"] for row, o in zip(rows, parity.exact, strict=True)]
+    console.table(f"Against PyTorch (relative error {limit})", titles, rows)
+
+
 def show_export(job: Any) -> dict[str, Any]:
     """Export, and print the receipt."""
     from sam3_edge import console
@@ -82,11 +99,7 @@ def show_export(job: Any) -> dict[str, Any]:
     pipeline = registry.load_module("export", "pipeline")
     with console.status("export") as say:
         bundle, parity = pipeline.export(job, say)
-    rows = [(f"{o.graph}.{o.output}", f"{o.relative:.1e}", f"{o.largest:.1e}") for o in parity.outputs]
-    limit = f"{parity.gate.relative:.0e}"
-    console.table(
-        f"Against PyTorch (relative error at most {limit})", ("output", "relative", "largest"), rows
-    )
+    show_outputs(parity)
     answers, inspected = parity.answers, bundle.to_json()
     if answers.objects:
         found = f"{answers.objects} objects, {answers.missing} missing, {answers.extra} extra"
