@@ -15,6 +15,7 @@ import onnx_ir as ir
 from torch import nn
 
 from sam3_edge.bundle import Bundle
+from sam3_edge.engines.rehearsal import write_tracked
 from sam3_edge.engines.rungs import RUNGS
 from sam3_edge.errors import CheckError, UsageError
 from sam3_edge.session import Session
@@ -84,10 +85,13 @@ def open_session(bundle: Bundle, *, threads: int | None = None) -> Session:
 
 
 def examine(bundle: Bundle, calls: Mapping[str, Sequence[Call]]) -> dict[str, Any]:
-    """What can be said of the graphs without a GPU, for the report.
+    """What can be said of the graphs without a GPU, for the report; and what `build` judges a tracker by.
 
     Raises `CheckError` for a graph that TensorRT would not take, or whose values fp16 does not hold.
     """
+    if bundle.config.tracks:
+        step, refine = (calls[name][-1].answers for name in ("tracker_step", "tracker_refine"))
+        write_tracked(bundle.path, {"tracker_step": step, "tracker_refine": refine})
     report: dict[str, Any] = {"proves": PROVED, "does not prove": NOT_PROVED, "graphs": {}}
     report["builder"] = builder = tensorrt_check.builder_version()
     for name in bundle.graphs:

@@ -38,16 +38,16 @@ def bundle(exported: Path, tiny_checkpoint: Path, tmp_path_factory: pytest.TempP
 
 
 class Wrong(HostValues):
-    """A session whose trunk feature is spoiled if its engine is one that the backend gets wrong."""
+    """A session whose answers are spoiled in one graph, if its engine is one that the backend gets wrong."""
 
-    def __init__(self, inner: Session, spoiled: bool) -> None:
-        self.inner, self.spoiled = inner, spoiled
+    def __init__(self, inner: Session, graph: str, spoiled: bool) -> None:
+        self.inner, self.graph, self.spoiled = inner, graph, spoiled
 
     def run(self, graph: str, feeds: Mapping[str, Value]) -> dict[str, Value]:
         answers = self.inner.run(graph, feeds)
-        if self.spoiled and graph == "backbone":
-            trunk = answers["trunk_feature"]
-            answers["trunk_feature"] = np.ascontiguousarray(trunk[:, ::-1])
+        if self.spoiled and graph == self.graph:
+            first = next(iter(answers))
+            answers[first] = np.ascontiguousarray(answers[first][:, ::-1])
         return answers
 
     def close(self) -> None:
@@ -61,6 +61,7 @@ class FakeBuilder:
     wrong: set[str]
     refused: set[str] = field(default_factory=set)
     built: list[str] = field(default_factory=list)
+    graph: str = "backbone"
 
     def build(self, path: Path, say: ladder.Say) -> bytes:
         if path.name in self.refused:
@@ -71,7 +72,7 @@ class FakeBuilder:
 
     def open(self, bundle: Bundle, engines: Mapping[str, bytes]) -> Session:
         inner = registry.load("target", "tensorrt").open_session(bundle, threads=1)
-        return Wrong(inner, engines["backbone"].decode() in self.wrong)
+        return Wrong(inner, self.graph, engines[self.graph].decode() in self.wrong)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,18 @@ def test_the_first_rung_that_answers_rightly_wins(bundle: Bundle, wrong: list[st
     # A graph without attention is the same on the first three rungs, and is built once.
     once = [name for name in builder.built if name.startswith("memorize/")]
     assert once == [f"memorize/{file}" for file in ("model.onnx", "fp32.onnx")[: 1 + (rung == "fp32")]]
+
+
+@pytest.mark.parametrize("graph", ["tracker_features", "memorize", "tracker_refine"])
+def test_a_wrong_tracker_is_found_too(bundle: Bundle, graph: str) -> None:
+    """The golden pictures ask the detector alone."""
+    built = ladder.climb(bundle, FakeBuilder({"model.onnx"}, graph=graph))
+    first = built.verdict["rungs"][0]
+    assert built.rung == (
+        "fp32" if graph == "memorize" else "unfused"
+    )  # the rungs between are the same engine
+    assert not first["passed"] and first["answers"]["missing"] == 0
+    assert first["tracked"]["mask_iou"] < 0.98 or first["tracked"]["relative"] > 2e-2
 
 
 def test_always_wrong_keeps_nothing(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

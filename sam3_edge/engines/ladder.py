@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from sam3_edge.agreement import Agreement
 from sam3_edge.bundle import Bundle
 from sam3_edge.engines.cache import Built
+from sam3_edge.engines.rehearsal import worst
 from sam3_edge.engines.rungs import RUNGS, Rung
 from sam3_edge.errors import CheckError
 from sam3_edge.golden import read_golden, replay
@@ -19,7 +20,7 @@ from sam3_edge.segmenter import Segmenter
 from sam3_edge.session import Session
 
 # The gate of fp16: what masks may lose between two roundings of the same model.
-MEAN_IOU, LEAST_IOU, PIXELS = 0.995, 0.98, 4
+MEAN_IOU, LEAST_IOU, PIXELS, RELATIVE = 0.995, 0.98, 4, 2e-2
 Say = Callable[[str], None]
 
 
@@ -43,6 +44,7 @@ class Verdict:
     seconds: float
     bytes: int
     answers: Agreement | None = None
+    tracked: Mapping[str, float] | None = None
     error: str = ""
 
     @property
@@ -50,6 +52,10 @@ class Verdict:
         """Whether these engines may be used."""
         got = self.answers
         if got is None or got.missing or got.extra or got.mean_iou is None or got.min_iou is None:
+            return False
+        if self.tracked and not (
+            self.tracked["mask_iou"] >= LEAST_IOU and self.tracked["relative"] <= RELATIVE
+        ):
             return False
         return got.mean_iou >= MEAN_IOU and (got.min_iou >= LEAST_IOU or got.pixels <= PIXELS)
 
@@ -87,7 +93,9 @@ def climb(bundle: Bundle, builder: Builder, say: Say = lambda text: None) -> Bui
                 replay(segmenter, cases[:1])  # the first run of an engine loads and captures
                 start = time.perf_counter()
                 answers = replay(segmenter, cases)
-            verdict = replace(verdict, seconds=time.perf_counter() - start, answers=answers)
+                seconds = time.perf_counter() - start
+                tracked = worst(bundle, session) if bundle.config.tracks else None
+            verdict = replace(verdict, seconds=seconds, answers=answers, tracked=tracked)
         except CheckError as error:  # also answers that are no numbers: the next rung may do better
             verdict = replace(verdict, error=str(error))
         verdicts.append(verdict)
@@ -125,5 +133,6 @@ def told(verdicts: list[Verdict]) -> str:
             facts.append(
                 f"{verdict.rung}: of {got.objects} objects {got.missing} missing, {got.extra} extra, "
                 f"mean mask IoU {got.mean_iou}, worst {got.min_iou}"
+                + (f", tracked {dict(verdict.tracked)}" if verdict.tracked else "")
             )
     return "; ".join(facts)
