@@ -45,11 +45,20 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], *, 
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Any]:
-    """A bar on a terminal, nothing elsewhere. Gives a function that advances by a number of steps."""
-    from rich.progress import Progress
+def progress(label: str, total: int | None, *, unit: str | None = None) -> Iterator[Any]:
+    """A bar with the time left on a terminal, nothing elsewhere. Gives a function that advances by a number.
 
-    with Progress(console=terminal(), transient=True, disable=not terminal().is_terminal) as bar:
+    `total` None: nobody knows. `unit`: what is counted, to be shown as so many a second.
+    """
+    from rich.progress import Progress, ProgressColumn, Task
+    from rich.text import Text
+
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text("" if task.speed is None else f"{task.speed:.1f} {unit}/s")
+
+    columns = [*Progress.get_default_columns(), *([Speed()] if unit else [])]
+    with Progress(*columns, console=terminal(), transient=True, disable=not terminal().is_terminal) as bar:
         task = bar.add_task(label, total=total)
         yield lambda count: bar.advance(task, count)
 

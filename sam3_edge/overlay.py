@@ -5,11 +5,14 @@ from __future__ import annotations
 import colorsys
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from sam3_edge.loop.events import FrameResult
 from sam3_edge.segmentation import Segmentation
 
 SMALLEST = 480  # the longer side below which a picture is enlarged, so that labels can be read
@@ -21,24 +24,60 @@ RGB = tuple[int, int, int]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """An object to be drawn: its mask [H, W], the box's left top corner in pixels, its label and colour."""
+
+    mask: NDArray[np.bool_]
+    corner: tuple[float, float]
+    text: str
+    colour: RGB
+
+
 def draw(picture: NDArray[np.uint8], found: Sequence[Segmentation]) -> Image.Image:
     """`picture` [H, W, 3] with all objects on it. A small picture is enlarged by a whole factor.
 
     Colours follow from an object's place in the results, so they are the same every time.
     """
+    objects = [(part, index) for part in found for index in range(len(part))]
+    return mark(
+        picture,
+        [
+            Marked(part.masks[i], corner(part.boxes[i]), f"{part.concept} {part.scores[i]:.2f}", colour(n))
+            for n, (part, i) in enumerate(objects)
+        ],
+    )
+
+
+def draw_frame(picture: NDArray[np.uint8], result: FrameResult) -> Image.Image:
+    """A frame of a video with its objects on it. Colours follow from the objects' ids."""
+    return mark(
+        picture,
+        [
+            Marked(
+                result.masks[i], corner(result.boxes[i]), f"{result.concepts[i] or 'object'} {id}", colour(id)
+            )
+            for i, id in enumerate(result.ids.tolist())
+        ],
+    )
+
+
+def corner(box: NDArray[np.float32]) -> tuple[float, float]:
+    return float(box[0]), float(box[1])
+
+
+def mark(picture: NDArray[np.uint8], objects: Sequence[Marked]) -> Image.Image:
+    """Tint and outline all objects, and put the labels over them."""
     factor = max(1, -(-SMALLEST // max(picture.shape[:2])))
     canvas = np.repeat(np.repeat(picture, factor, 0), factor, 1)
     height, width = canvas.shape[:2]
     thick = max(1, round(min(height, width) / 400))
-    objects = [(part, index) for part in found for index in range(len(part))]
-    for number, (part, index) in enumerate(objects):
-        mask = np.repeat(np.repeat(part.masks[index], factor, 0), factor, 1)
-        paint(canvas, mask, colour=colour(number), thick=thick)
+    for one in objects:
+        mask = one.mask if factor == 1 else np.repeat(np.repeat(one.mask, factor, 0), factor, 1)
+        paint(canvas, mask, colour=one.colour, thick=thick)
     image = Image.fromarray(canvas)
-    for number, (part, index) in enumerate(objects):
-        text = f"{part.concept} {part.scores[index]:.2f}"
-        x, y = (float(edge) * factor for edge in part.boxes[index, :2])
-        label(image, text, at=(x, y), colour=colour(number))
+    for one in objects:
+        label(image, one.text, at=(one.corner[0] * factor, one.corner[1] * factor), colour=one.colour)
     return image
 
 
@@ -82,7 +121,7 @@ def label(image: Image.Image, text: str, *, at: tuple[float, float], colour: RGB
 
 def fit(drawer: ImageDraw.ImageDraw, text: str, width: int, size: int) -> tuple[Font, str]:
     """A font and as much of the text as fits: the phrase loses its end, never the score."""
-    font = ImageFont.load_default(size)
+    font = font_of(size)
     phrase, _, score = text.rpartition(" ")
     if len(phrase) > LONGEST:
         phrase = phrase[:LONGEST]
@@ -91,6 +130,12 @@ def fit(drawer: ImageDraw.ImageDraw, text: str, width: int, size: int) -> tuple[
         phrase = phrase[:-1]
         text = f"{phrase}... {score}"
     return font, text
+
+
+@lru_cache(maxsize=8)
+def font_of(size: int) -> Font:
+    """Pillow's own font. Unpacked once, not for every label of every frame."""
+    return ImageFont.load_default(size)
 
 
 def png(image: Image.Image) -> bytes:

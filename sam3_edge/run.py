@@ -23,6 +23,10 @@ from sam3_edge.segmenter import Segmenter
 from sam3_edge.writing import write_file
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+VIDEOS = (
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
+    *(".mpeg", ".mpg", ".ogv", ".ts", ".webm", ".wmv", ".y4m"),
+)
 RESULTS, OVERLAY = "results.json", ".overlay.png"
 
 
@@ -75,6 +79,11 @@ def wanted_of(prompts: Sequence[str], boxes: Sequence[str], points: Sequence[str
             "--box with several --prompt: run once per phrase, so that it is clear whose the box is"
         )
     return [Concept(phrase, drawn) for phrase in prompts] or [Concept(None, drawn)]
+
+
+def is_video(sources: Sequence[Path]) -> bool:
+    """Whether one of the sources is a video by its name, or standard input."""
+    return any(str(path) == "-" or path.suffix.lower() in VIDEOS for path in sources)
 
 
 def find_pictures(sources: Sequence[Path]) -> list[Path]:

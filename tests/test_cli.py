@@ -59,7 +59,7 @@ def test_outputs_are_called_alike() -> None:
         (("export", "--target", "onnx", "--image-size", "0"), "0 is not in the range x>=1"),
         (("export", "--target", "onnx", "--max-boxes", "0"), "0 is not in the range x>=1"),
         (("export", "--target", "onnx", "--threads", "-1"), "-1 is not in the range x>=1"),
-        (("run",), "Missing argument 'PICTURES...'"),
+        (("run",), "Missing argument 'SOURCES...'"),
         (("run", "a.png", "--colour"), "No such option"),
         (("run", "a.png", "--prompt"), "Option '--prompt' requires an argument"),
         (("run", "a.png", "--prompt", "x", "--threshold", "2"), "2.0 is not in the range"),
@@ -75,7 +75,7 @@ def test_wrong_usage(command: Command, words: tuple[str, ...], fact: str) -> Non
 
 def test_aliases(command: Command, exported: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     assert ALIASES["predict"] == "run"
-    assert "Missing argument 'PICTURES...'" in command("predict").error
+    assert "Missing argument 'SOURCES...'" in command("predict").error
     words = ("export", "--checkpoint", tiny_checkpoint, "--dry-run", "-o", tmp_path / "b")
     for flag, name in (("--target", "onnx"), ("--format", "onnx"), ("--format", "ort")):
         assert command(*words, flag, name).document["target"] == "onnx"
