@@ -384,7 +384,7 @@ def test_frames_backwards(held: int) -> None:
         (["9:5,5"], {"live": True}, "--backward and --live"),
     ],
 )
-def test_no_way_back(tmp_path: Path, points: list[str], more: dict[str, bool], fact: str) -> None:
+def test_no_way_back(tmp_path: Path, points: list[str], more: dict[str, Any], fact: str) -> None:
     with pytest.raises(UsageError, match=fact):
         go(plan(tmp_path, parse_ask(["cat"], [], points), backward=True, **more))
     pipe = Video("-", 25, None, False, film().read, print)
