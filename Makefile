@@ -1,4 +1,4 @@
-.PHONY: install check test oracles parity-full judge clicks replay tensorrt shapes wheel
+.PHONY: install check test oracles parity-full judge clicks replay tensorrt shapes keeps-up wheel
 
 install:
 	pip install -e '.[dev]'
@@ -37,6 +37,10 @@ tensorrt:
 	python -m sam3_edge.benchmarks.tensorrt_judge --output benchmarks/results/tensorrt_builtin.json
 	python -m sam3_edge.benchmarks.tensorrt_full --graph detector --output benchmarks/results/tensorrt_full_detector.json
 	python -m sam3_edge.benchmarks.tensorrt_full --graph backbone --output benchmarks/results/tensorrt_full_backbone.json
+
+# What decoding, the host's code and encoding add to the model's time: about 1 processor minute.
+keeps-up:
+	python -m sam3_edge.benchmarks.keeps_up --output benchmarks/results/keeps_up.json
 
 # Train the built-in model from scratch (hours on two cores, resumable), teach it to track, and make its bundle.
 shapes:
