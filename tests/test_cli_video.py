@@ -16,7 +16,14 @@ from sam3_edge.video.reading import open_video
 PLAIN = CLIPS / "plain.mp4"
 
 
-def test_a_video_from_end_to_end(command: Command, exported: Path, tmp_path: Path) -> None:
+def interrupted(*_: object, **__: object) -> None:
+    """Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def test_a_video_from_end_to_end(
+    command: Command, exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ("run", PLAIN, "--bundle", exported, "--prompt", "red shape", "--max-objects", "3")
     done = command(*words, "--save", "masks,video", "-o", tmp_path / "out")
     assert done.code == 0 and not done.err
@@ -37,6 +44,12 @@ def test_a_video_from_end_to_end(command: Command, exported: Path, tmp_path: Pat
     again = command(*words, "--json", "--overwrite", "--detect-every", "4", "-o", tmp_path / "out")
     assert again.code == 0 and again.document["settings"]["detect_every"] == 4
     assert not (tmp_path / "out" / "masks").exists()  # of the earlier run
+
+    monkeypatch.setattr("sam3_edge.video.running.follow", interrupted)
+    stopped = command(*words, "-o", tmp_path / "stopped")
+    assert stopped.code == 130 and not stopped.err
+    summary = json.loads((tmp_path / "stopped" / "run.json").read_text())
+    assert (summary["complete"], summary["error"], summary["frames"]) == (False, "KeyboardInterrupt", 0)
 
 
 def test_the_same_frames_from_a_pipe_and_from_a_folder(exported: Path, tmp_path: Path) -> None:

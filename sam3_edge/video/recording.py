@@ -16,11 +16,9 @@ from sam3_edge.video.outputs import MASKS, OVERLAY, RESULTS, Lines
 from sam3_edge.video.results import as_line, frame_line
 from sam3_edge.writing import write_file
 
-KINDS = ("json", "masks", "video")
-
 
 class Recording:
-    """The growing files of a run in `folder`. `save`: which of `KINDS` besides the lines, always written."""
+    """The growing files of a run in `folder`: the lines, and of "masks" and "video" what `save` names."""
 
     def __init__(self, folder: Path, save: frozenset[str], *, fps: float, kept: int = 0) -> None:
         """`kept`: the bytes of the lines that stay of an earlier run."""
