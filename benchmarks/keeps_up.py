@@ -113,7 +113,8 @@ def measure(model: Segmenter, one: FrozenClip, folder: Path, *, bundle: str) -> 
 
 def total_of(times: Sequence[Times], name: str) -> float:
     """Seconds of all, by one clock."""
-    return sum(getattr(one, name) for one in times)
+    seconds: list[float] = [getattr(one, name) for one in times]
+    return sum(seconds)
 
 
 def over_clips(
