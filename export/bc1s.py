@@ -54,11 +54,12 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, bias: Tensor | None = None, angles: tuple[Tensor, Tensor] | None = None
     ) -> Tensor:
-        queries, keys, values = (part.chunk(self.heads, dim=1) for part in self.qkv(x).chunk(3, dim=1))
-        seen = []
-        for head in zip(queries, keys, values, strict=True):
-            query, key, value = (part.transpose(1, 2) for part in head)
-            seen.append(self.attend(query, key, value, bias, angles))
+        rows = self.qkv(x).transpose(1, 2)  # [B, 1, 3 C, S]: once for all heads
+        queries, keys, values = (part.chunk(self.heads, dim=2) for part in rows.chunk(3, dim=2))
+        seen = [
+            self.attend(query, key, value, bias, angles)
+            for query, key, value in zip(queries, keys, values, strict=True)
+        ]
         return self.out(torch.cat(seen, dim=2).transpose(1, 2))
 
     def attend(
