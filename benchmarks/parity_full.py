@@ -6,39 +6,36 @@ Writing the weights and exporting them each have a process of their own, so the 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import re
 import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import numpy as np
 
 from sam3_edge import console, registry
-from sam3_edge.errors import CheckError, EdgeError, ResourceError
+from sam3_edge.errors import CheckError, EdgeError
 from sam3_edge.picture import prepare
 from sam3_edge.shapes.scenes import draw_scene
 from sam3_edge.spec import ModelConfig
 from sam3_edge.tokenizer import bundled_merges
 from sam3_edge.writing import write_file
 
+from .alone import alone
 from .machine import facts
-
-Answer = TypeVar("Answer")
 
 SIZES = (336, 1008)
 SEED = 3
 RELATIVE, PEAK_GB = 1e-4, 12.0
 BRANCH = re.compile(r"(attention\.out|mlp\.layers\.1)\.weight$")  # the last product of each residual branch
 QUIETER = 0.2
+PRESENT = 4.0  # the logit that an object is there: random weights alone give -0.3 to 0.3
 SPARSE = 64  # every 64th query is enough for a spread
 RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes of ru_maxrss: macOS counts bytes, Linux KiB
 
@@ -65,21 +62,12 @@ class Meter:
         }
 
 
-def alone(function: Callable[..., Answer], *arguments: object) -> Answer:
-    """Call a function in a process of its own. Raises `ResourceError` if the system kills it."""
-    context = multiprocessing.get_context("spawn")  # a fork would start with this process's memory
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        try:
-            return pool.submit(function, *arguments).result()
-        except BrokenProcessPool as error:
-            raise ResourceError(f"{function.__name__} was killed: free some memory") from error
-
-
 def random_model(config: ModelConfig) -> Any:
     """Random weights that keep things apart.
 
     With plain ones every token of a picture is nearly the same after 32 layers, and every query after six:
-    with one of them right, all are. Quieter branches keep the tokens apart, louder queries the objects.
+    with one of them right, all are. Quieter branches keep the tokens apart, louder queries the objects. An
+    object that the tracker takes for absent has no mask and no pointer of its own: all are present.
     """
     import torch
 
@@ -89,6 +77,8 @@ def random_model(config: ModelConfig) -> Any:
             if BRANCH.search(name):
                 weight.mul_(QUIETER)
         model.detector.query.mul_(config.dim**0.5)
+        if config.tracks:
+            model.tracker.decoder.score_head.layers[-1].bias.fill_(PRESENT)
     return model
 
 
@@ -164,12 +154,12 @@ def graph_facts(bundle: Any, name: str, rows: Sequence[dict[str, Any]]) -> dict[
     }
 
 
-def measure(config: ModelConfig, folder: Path) -> dict[str, Any]:
-    """One size, start to end, in `folder`, where nothing stays."""
+def measure(config: ModelConfig, folder: Path, kept: Path | None = None) -> dict[str, Any]:
+    """One size, start to end, in `folder`, where nothing stays; the bundle does in `kept`, by its size."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         checkpoint = Path(scratch) / "model.safetensors"
         written = alone(write_checkpoint, config, checkpoint)
-        found = alone(export, checkpoint, Path(scratch) / "bundle")
+        found = alone(export, checkpoint, (kept or Path(scratch)) / f"random-r{config.image_size}")
     failures = found.pop("failures") + problems(found)
     return {
         "image_size": config.image_size,
@@ -192,9 +182,9 @@ def problems(found: dict[str, Any]) -> list[str]:
     return bad
 
 
-def report(configs: Sequence[ModelConfig], folder: Path) -> dict[str, Any]:
-    """All sizes, and the verdict."""
-    sizes = [measure(config, folder) for config in configs]
+def report(configs: Sequence[ModelConfig], folder: Path, kept: Path | None = None) -> dict[str, Any]:
+    """All sizes, and the verdict. `kept`: where the bundles stay."""
+    sizes = [measure(config, folder, kept) for config in configs]
     return {
         "what": "export of random weights for ONNX Runtime on the CPU, fp32, each graph against PyTorch",
         "machine": facts("torch", "onnx", "onnxscript", "onnxruntime", "numpy"),
@@ -222,11 +212,12 @@ def show(document: dict[str, Any]) -> None:
 @click.option("--image-size", "sizes", type=int, multiple=True, default=SIZES, show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), help="The JSON. Default: print it.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="For 7 GB of scratch files.")
-def main(sizes: tuple[int, ...], output: Path | None, folder: Path | None) -> None:
+@click.option("--bundles", type=click.Path(path_type=Path, file_okay=False), help="Keep the bundles here.")
+def main(sizes: tuple[int, ...], output: Path | None, folder: Path | None, bundles: Path | None) -> None:
     """Export SAM 3 at full size with random weights, and measure errors and memory."""
     try:
-        configs = [replace(ModelConfig(), image_size=size, memory_layers=0) for size in sizes]
-        document = report(configs, folder or Path(tempfile.gettempdir()))
+        configs = [replace(ModelConfig(), image_size=size) for size in sizes]
+        document = report(configs, folder or Path(tempfile.gettempdir()), bundles)
         if output is not None:
             write_file(output, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
     except EdgeError as error:

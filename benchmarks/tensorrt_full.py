@@ -21,8 +21,9 @@ from sam3_edge.errors import EdgeError
 from sam3_edge.spec import ModelConfig, graph_specs
 from sam3_edge.writing import write_file
 
+from .alone import alone
 from .machine import facts
-from .parity_full import SEED, Meter, alone
+from .parity_full import SEED, Meter
 
 GRAPHS = ("backbone", "detector")
 

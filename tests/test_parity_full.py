@@ -10,14 +10,16 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from scripted import CONFIG as SCRIPTED
+from scenes import CONFIG as TRACKING
 
 from sam3_edge.benchmarks import parity_full
+from sam3_edge.benchmarks.alone import alone
+from sam3_edge.bundle import Bundle
 from sam3_edge.errors import CheckError, ResourceError
 from sam3_edge.export import pipeline
 from sam3_edge.spec import ModelConfig, graph_specs
 
-CONFIG = replace(SCRIPTED, text_layers=1, decoder_layers=1)  # lowering is what takes the time
+CONFIG = replace(TRACKING, text_layers=1, decoder_layers=1)  # lowering is what takes the time
 COMMITTED = Path(__file__).parents[1] / "benchmarks" / "results" / "parity_full.json"
 STAGES = ("loading the checkpoint", "running PyTorch", "lowering backbone", "comparing with PyTorch")
 
@@ -25,8 +27,10 @@ STAGES = ("loading the checkpoint", "running PyTorch", "lowering backbone", "com
 @pytest.fixture(scope="module")
 def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("scratch")
-    found = parity_full.report([CONFIG], folder)
+    kept = tmp_path_factory.mktemp("kept")
+    found = parity_full.report([CONFIG], folder, kept)
     assert not list(folder.iterdir()), "scratch files stay"
+    assert Bundle.open(kept / f"random-r{CONFIG.image_size}").config == CONFIG
     written: dict[str, Any] = json.loads(json.dumps(found))
     return written
 
@@ -61,12 +65,15 @@ def test_a_tiny_model(document: dict[str, Any]) -> None:
 
 
 def test_the_committed_result() -> None:
-    """Made by `make parity-full`."""
+    """Made by `make parity-full`. The model is full-size; what is older than the tracker is without one."""
     document = json.loads(COMMITTED.read_text())
     assert document["verdict"] == "pass"
     assert [size["image_size"] for size in document["sizes"]] == [336, 1008]
     for size in document["sizes"]:
-        check_size(size, replace(ModelConfig(), image_size=size["image_size"], memory_layers=0))
+        config = ModelConfig.from_json(size["config"])
+        whole = ModelConfig()
+        check_size(size, config)
+        assert replace(config, image_size=whole.image_size, memory_layers=whole.memory_layers) == whole
         assert size["parameters"] > 8e8
         assert size["answers"]["objects"] > 0
 
@@ -98,7 +105,7 @@ def test_an_export_that_is_refused_fails(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_killed_process_is_an_error() -> None:
     with pytest.raises(ResourceError, match="was killed: free some memory"):
-        parity_full.alone(os._exit, 9)
+        alone(os._exit, 9)
 
 
 @pytest.mark.parametrize(("verdict", "code"), [("pass", 0), ("fail", 1)])
@@ -107,7 +114,8 @@ def test_command(
 ) -> None:
     asked: list[int] = []
 
-    def report(configs: list[ModelConfig], folder: Path) -> dict[str, Any]:
+    def report(configs: list[ModelConfig], folder: Path, kept: Path | None) -> dict[str, Any]:
+        assert kept is None
         asked.extend(config.image_size for config in configs)
         failures = ["too large"] if verdict == "fail" else []
         return document | {"verdict": verdict, "sizes": [document["sizes"][0] | {"failures": failures}]}
