@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 16  # outputs per matrix product: the product stays dense, the slice of the picture small
-BAND = 128  # rows of a mask at a time: bounds the float32 copies of a 20-megapixel mask to a few MB
+BAND = 2**19  # pixels of a mask at a time: bounds the copies of a 20-megapixel mask to a few MB
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,9 @@ def enlarge(
         y, x = line(small.shape[0], height), line(small.shape[1], width)
         top, bottom, left, right = window(small, x, y)
         signs = corners(small > 0)
-        for first in range(top, bottom, BAND):
-            part = np.s_[first : min(first + BAND, bottom), left:right]
+        step = max(BAND // max(right - left, 1), 1)
+        for first in range(top, bottom, step):
+            part = np.s_[first : min(first + step, bottom), left:right]
             mask[part] = banded(small, signs, x, y, rows=part[0], columns=part[1])
     return masks
 
@@ -153,8 +154,10 @@ def banded(
     place = np.flatnonzero((count - np.uint8(1)) < 3)
     down, across = np.divmod(place, count.shape[1])
     right, bottom, one = x.part[columns][across], y.part[rows][down], np.float32(1)
-    x0, x1, y0, y1 = x.low[columns][across], x.high[columns][across], y.low[rows][down], y.high[rows][down]
-    upper = logits[y0, x0] * (one - right) + logits[y0, x1] * right
-    lower = logits[y1, x0] * (one - right) + logits[y1, x1] * right
+    width, flat = logits.shape[1], logits.ravel()
+    x0, x1 = x.low[columns][across], x.high[columns][across]
+    y0, y1 = (width * y.low[rows])[down], (width * y.high[rows])[down]
+    upper = flat.take(y0 + x0) * (one - right) + flat.take(y0 + x1) * right
+    lower = flat.take(y1 + x0) * (one - right) + flat.take(y1 + x1) * right
     out.ravel()[place] = upper * (one - bottom) + lower * bottom > 0
     return out

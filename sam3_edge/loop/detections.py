@@ -10,6 +10,7 @@ from sam3_edge.concept import Concept
 from sam3_edge.loop.regions import Floats, survivors
 from sam3_edge.loop.settings import Settings
 from sam3_edge.query import Query, sigmoid
+from sam3_edge.stopwatch import timed
 
 EPSILON = np.float32(1e-3)
 
@@ -32,6 +33,7 @@ def saturated(scores: Floats) -> Floats:
     return sigmoid(np.clip(np.log(odds), -10, 10))
 
 
+@timed("detect")
 def find(query: Query, concept: Concept, settings: Settings) -> Detections:
     """Detect, keep what scores above the threshold, and of masks that overlap the best."""
     found = query.detect(concept)

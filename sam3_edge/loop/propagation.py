@@ -17,6 +17,7 @@ from sam3_edge.loop.track import Track
 from sam3_edge.query import sigmoid
 from sam3_edge.resize import enlarge
 from sam3_edge.spec import ModelConfig
+from sam3_edge.stopwatch import timed
 
 SURE = 1024.0  # the logit of a pixel that was drawn by hand
 
@@ -39,6 +40,7 @@ def chunks(count: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + (size or count), count))
 
 
+@timed("propagate")
 def propagate(tracks: Sequence[Track], bank: MemoryBank, sight: Sight, settings: Settings) -> Propagated:
     """Run `tracker_step` for all tracks, from their memories. Raises `CheckError` for scores that are not."""
     by_row = sorted(tracks, key=lambda track: track.row)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,29 +60,39 @@ def counts(masks: Bools) -> NDArray[np.int64]:
     return np.array([np.count_nonzero(mask) for mask in masks], np.int64)
 
 
-def specks(masks: Bools, most: NDArray[np.int64]) -> Bools | None:
-    """Pixels of the 8-connected components of masks [N, H, W] with at most `most` [N] pixels; None if none.
+def specks(masks: Sequence[Bools] | Bools, most: Sequence[int] | NDArray[np.int64]) -> list[Bools] | None:
+    """Pixels of the 8-connected components of each mask [h, w] that have at most `most` pixels; None if none.
 
     All masks are labelled at once, as one tall picture, and only small components are drawn.
     """
-    count, height, width = masks.shape
-    tall = np.zeros((count, height + 1, width + 2), np.int8)
-    tall[:, :-1, 1:-1] = masks
-    flat, stride = tall.ravel(), width + 2
+    heights = [len(mask) for mask in masks]
+    stride = max((mask.shape[1] for mask in masks), default=0) + 2
+    tops = np.cumsum([0, *(height + 1 for height in heights)])
+    tall = np.zeros((int(tops[-1]), stride), np.int8)
+    places = [np.s_[t : t + len(m), 1 : 1 + m.shape[1]] for t, m in zip(tops.tolist(), masks, strict=False)]
+    for place, mask in zip(places, masks, strict=True):
+        tall[place] = mask
+    flat = tall.ravel()
     edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts, ends = edges[::2], edges[1::2]
     first, second = touching(starts, ends, stride)
     root = joined(len(starts), first, second)
     areas = np.bincount(root, weights=ends - starts, minlength=len(starts))
-    owner = starts // ((height + 1) * stride)
-    small = np.flatnonzero(areas[root] <= most[owner])
+    owner = np.searchsorted(tops * stride, starts, side="right") - 1
+    small = np.flatnonzero(areas[root] <= np.asarray(most)[owner])
     if not len(small):
         return None
     lengths = (ends - starts)[small]
     offset = np.cumsum(lengths) - lengths
-    drawn = np.zeros(len(flat), np.bool_)
-    drawn[np.repeat(starts[small] - offset, lengths) + np.arange(lengths.sum())] = True
-    return drawn.reshape(tall.shape)[:, :-1, 1:-1]
+    drawn = np.zeros(tall.shape, np.bool_)
+    drawn.ravel()[np.repeat(starts[small] - offset, lengths) + np.arange(lengths.sum())] = True
+    return [drawn[place] for place in places]
+
+
+def around(mask: Bools, margin: int) -> tuple[slice, slice]:
+    """The window of a mask with so many pixels of its surroundings, as far as there are any."""
+    top, bottom, left, right = bounds(mask)
+    return slice(max(top - margin, 0), bottom + margin), slice(max(left - margin, 0), right + margin)
 
 
 def tidy(logits: Floats, most: int) -> tuple[Floats, Bools]:
@@ -88,25 +100,28 @@ def tidy(logits: Floats, most: int) -> tuple[Floats, Bools]:
 
     A hole has at most `most` pixels and becomes 0.1; a sprinkle has at most `most`, and at most half of its
     mask, and becomes -0.1. A mask without a pixel has neither.
+
+    Only the window of each mask is looked at, with a margin so wide that ground that goes on behind it has
+    more than `most` pixels inside: it is no hole there either.
     """
     changed = np.zeros(len(logits), np.bool_)
-    seen = np.flatnonzero(counts(logits > 0)) if most else np.zeros(0, np.int64)
-    if not len(seen):
+    above = logits > 0
+    seen = np.flatnonzero(counts(above)).tolist() if most else []
+    if not seen:
         return logits, changed
-    some = logits[seen]
-    holes = specks(some <= 0, np.full(len(some), most))
-    if holes is not None:
-        some[holes] = 0.1
-        changed[seen] |= counts(holes) > 0
-    shown = some > 0
-    sprinkles = specks(shown, np.minimum(counts(shown) // 2, most))
-    if sprinkles is not None:
-        some[sprinkles] = -0.1
-        changed[seen] |= counts(sprinkles) > 0
-    if changed.any():
-        logits = logits.copy()
-        logits[seen] = some
-    return logits, changed
+    windows = {i: around(above[i], most + 1) for i in seen}
+    shown = {i: above[i][window] for i, window in windows.items()}
+    out = logits
+    for value, level in ((True, np.float32(0.1)), (False, np.float32(-0.1))):
+        limits = [most if value else min(int(np.count_nonzero(mask)) // 2, most) for mask in shown.values()]
+        found = specks([mask ^ value for mask in shown.values()], limits)
+        for i, speck in zip(seen, found or (), strict=False):
+            if speck.any():
+                out = logits.copy() if out is logits else out
+                out[i][windows[i]][speck] = level
+                shown[i][speck] = value
+                changed[i] = True
+    return out, changed
 
 
 def spread(masks: Bools) -> Bools:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sam3_edge.loop.events import Event, FrameResult
 from sam3_edge.loop.regions import Bools, Floats
 from sam3_edge.resize import enlarge, line, window
+from sam3_edge.stopwatch import timed
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,7 @@ class Draft:
     events: list[Event] = field(default_factory=list)
 
 
+@timed("show")
 def render(draft: Draft, *, never: Collection[int] = ()) -> FrameResult:
     """Masks of the frame's size. Objects without a pixel are left out, and so are those that `never` were.
 
@@ -70,15 +72,19 @@ def box(mask: Bools, logits: Floats) -> tuple[int, int, int, int]:
     """Edges x0, y0, x1, y1 of a mask [H, W] that was made of the logits; zeros for an empty one."""
     x, y = line(logits.shape[1], mask.shape[1]), line(logits.shape[0], mask.shape[0])
     top, bottom, left, right = window(logits, x, y)
-    rows, columns = (np.flatnonzero(mask[top:bottom, left:right].any(axis)) for axis in (1, 0))
-    if not len(rows):
+    part = mask[top:bottom, left:right]
+    if (above := empty_lines(part)) == len(part):
         return 0, 0, 0, 0
-    return (
-        left + int(columns[0]),
-        top + int(rows[0]),
-        left + int(columns[-1]) + 1,
-        top + int(rows[-1]) + 1,
-    )
+    before, behind, below = (empty_lines(lines) for lines in (part.T, part.T[::-1], part[::-1]))
+    return left + before, top + above, right - behind, bottom - below
+
+
+def empty_lines(lines: Bools) -> int:
+    """How many lines there are before the first with a pixel. Few: a mask's window fits closely."""
+    for place, pixels in enumerate(lines):
+        if pixels.any():
+            return place
+    return len(lines)
 
 
 def exclude(

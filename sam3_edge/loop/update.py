@@ -17,6 +17,12 @@ from sam3_edge.loop.render import Draft, Shown
 from sam3_edge.loop.roster import Roster
 from sam3_edge.loop.track import Track, of
 from sam3_edge.query import sigmoid
+from sam3_edge.stopwatch import timed
+
+
+def some(masks: Floats, places: Sequence[int]) -> Floats:
+    """The masks [N, S, S] in some places, rising; no copy if that is all of them."""
+    return masks if len(places) == len(masks) else masks[list(places)]
 
 
 class Update:
@@ -66,6 +72,7 @@ class Update:
         """The tracks of a concept."""
         return [self.tracks[place] for place in self.groups.get(name, [])]
 
+    @timed("associate")
     def associate(self, shown: Bools | None) -> dict[str, Association]:
         """Each concept's detections with its tracks; new ones only as far as there is room for them."""
         pairs: dict[str, Association] = {}
@@ -83,6 +90,7 @@ class Update:
             pairs[name] = Association(taken, pair.matched, pair.unmatched, pair.empty, pair.sure)
         return pairs
 
+    @timed("decide")
     def doubt(self, pairs: Mapping[str, Association]) -> set[int]:
         """Count what speaks for and against each track; the ids of those that hot-start removes."""
         gone: set[int] = set()
@@ -114,6 +122,7 @@ class Update:
             if place in pair.empty:
                 self.tell("empty", of=track)
 
+    @timed("remember")
     def remember(self, seen: Propagated, pairs: Mapping[str, Association], gone: set[int]) -> Floats:
         """Write this frame into the bank; the masks [N, S, S] as they are shown."""
         for place in np.flatnonzero(seen.changed).tolist():
@@ -170,7 +179,7 @@ class Update:
         for places in self.groups.values():
             tracks = [self.tracks[place] for place in places]
             yields = give_way(
-                tracks, masks[places] > 0, self.sight.index, gone=list(gone), settings=self.settings
+                tracks, some(masks, places) > 0, self.sight.index, gone=list(gone), settings=self.settings
             )
             for near, others in yields.items():
                 out = masks.copy() if out is masks else out
@@ -182,7 +191,7 @@ class Update:
         """Which masks are too little among the others of their concept, and which have a pixel, both [N]."""
         faint, present = np.zeros(len(masks), np.bool_), np.zeros(len(masks), np.bool_)
         for places in self.groups.values():
-            faint[places], present[places] = crowded(masks[places], self.settings.shrink)
+            faint[places], present[places] = crowded(some(masks, places), self.settings.shrink)
         for place in np.flatnonzero(faint & present).tolist():
             self.tell("shrink", of=self.tracks[place])
         return faint, present
@@ -195,6 +204,7 @@ class Update:
             self.draft.objects[track.id] = shown
             self.raw[track.id] = seen.raw[place]
 
+    @timed("bear")
     def bear(self, pairs: Mapping[str, Association]) -> None:
         """Begin an object for every new detection, remembered from its mask."""
         new = [(name, detection) for name, pair in pairs.items() for detection in pair.new]
