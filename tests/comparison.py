@@ -39,7 +39,16 @@ def compare(step: Step, *, exact: bool = True) -> Apart:
 
     Unless `exact`, masks may differ in few pixels, and what is computed from them is not compared.
     """
-    apart, t, tracks = Apart(), step.index, step.theirs.tracks
+    apart, ids = Apart(), compare_decisions(step)
+    compare_masks(step, ids, apart, exact=exact)
+    compare_memories(step, ids, apart, exact=exact)
+    compare_shown(step, apart)
+    return apart
+
+
+def compare_decisions(step: Step) -> list[int]:
+    """Who is tracked, from which frames, what happens, and who is shown; the ids of the tracks."""
+    t, tracks = step.index, step.theirs.tracks
     ids = [int(i) for i in tracks.id]
     assert sorted(step.before) == ids, f"frame {t}: objects {sorted(step.before)}, want {ids}"
     for row, id in enumerate(ids):
@@ -47,10 +56,11 @@ def compare(step: Step, *, exact: bool = True) -> Apart:
             theirs = getattr(tracks, name)[row].tolist()
             assert frames == theirs, f"frame {t}, object {id}: {name} {frames}, want {theirs}"
     compare_events(step, ids)
-    compare_masks(step, ids, apart, exact=exact)
-    compare_memories(step, ids, apart, exact=exact)
-    compare_shown(step, apart)
-    return apart
+    for ours, theirs in step.shown:
+        mine, wants = ours.ids.tolist(), theirs.id.tolist()
+        assert mine == wants, f"frame {ours.index} shows {mine}, want {wants}"
+        assert np.allclose(ours.scores, theirs.score, atol=1e-5), f"frame {ours.index}: scores shown"
+    return ids
 
 
 def told(step: Step, kind: str) -> dict[int, tuple[int, ...]]:
@@ -138,11 +148,8 @@ def compare_memories(step: Step, ids: list[int], apart: Apart, *, exact: bool) -
 
 
 def compare_shown(step: Step, apart: Apart) -> None:
-    """What users get: who, from which score, and where."""
+    """What users get."""
     for ours, theirs in step.shown:
-        t, ids = ours.index, theirs.id.tolist()
-        assert ours.ids.tolist() == ids, f"frame {t} shows {ours.ids.tolist()}, want {ids}"
-        assert np.allclose(ours.scores, theirs.score, atol=1e-5), f"frame {t}: scores shown"
-        for id, one, other in zip(ids, ours.masks, theirs.masks, strict=True):
-            assert alike(one, other), f"frame {t} shows another mask of object {id}"
+        for id, one, other in zip(theirs.id.tolist(), ours.masks, theirs.masks, strict=True):
+            assert alike(one, other), f"frame {ours.index} shows another mask of object {id}"
             apart.pixels = max(apart.pixels, int((one != other).sum()))
