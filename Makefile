@@ -1,4 +1,5 @@
-.PHONY: install check test oracles parity-full judge clicks replay tensorrt shapes keeps-up wheel
+.PHONY: install check test oracles parity-full frame-full host endurance conformance judge clicks replay tensorrt \
+	shapes keeps-up wheel
 
 install:
 	pip install -e '.[dev]'
@@ -15,9 +16,26 @@ test:
 oracles:
 	tests/oracles/run.sh
 
-# Full size with random weights, 336 and 1008 px: about 20 processor minutes, 9 GB.
+# Full size with random weights, 336 and 1008 px: about 25 processor minutes, 9 GB. The bundles stay in runs/full.
 parity-full:
-	python -m sam3_edge.benchmarks.parity_full --output benchmarks/results/parity_full.json
+	python -m sam3_edge.benchmarks.parity_full --bundles runs/full --output benchmarks/results/parity_full.json
+
+# One frame with 1, 5 and 10 objects, part by part, on the bundles of parity-full: about 10 processor minutes.
+frame-full:
+	python -m sam3_edge.benchmarks.frame_full runs/full/random-r336 runs/full/random-r1008 \
+		--output benchmarks/results/frame_full.json
+
+# Processor time of the loop's host code, graphs replayed: seconds. Exits 1 above 25 ms a frame.
+host:
+	python -m sam3_edge.benchmarks.host --output benchmarks/results/host.json
+
+# Memory of the loop over 200 000 scripted steps: about 8 processor minutes. Exits 1 if it grows.
+endurance:
+	python -m sam3_edge.benchmarks.endurance --output benchmarks/results/endurance_steps.json
+
+# The published vectors that another loop can be checked with, out of the recording: about a processor minute.
+conformance:
+	cd tests && python -m write_conformance
 
 # The built-in model in PyTorch and ONNX Runtime, and the baselines, on the frozen sets: about 35 processor minutes.
 judge:
