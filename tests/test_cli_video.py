@@ -47,7 +47,7 @@ def test_a_video_from_end_to_end(
 
     monkeypatch.setattr("sam3_edge.video.running.follow", interrupted)
     stopped = command(*words, "-o", tmp_path / "stopped")
-    assert stopped.code == 130 and not stopped.err
+    assert stopped.code == 130 and not stopped.err.strip()
     summary = json.loads((tmp_path / "stopped" / "run.json").read_text())
     assert (summary["complete"], summary["error"], summary["frames"]) == (False, "KeyboardInterrupt", 0)
 
