@@ -37,6 +37,7 @@ def is_whole(folder: Path, want: dict[str, bytes]) -> int:
         if not name.startswith(".states"):
             assert not Path(name).name.startswith("."), name
             assert data == want[name], name
+    assert sum(name.startswith("masks/") for name in got) >= lines.count(b"\n") - 1  # masks come first
     if lines:
         json.loads((folder / "run.json").read_bytes())
     return lines.count(b"\n")

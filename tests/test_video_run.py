@@ -12,7 +12,7 @@ import pytest
 from filmed import film, model, plan, restless
 from numpy.typing import NDArray
 from PIL import Image
-from scenes import SIZE
+from scenes import SIZE, A, B, see
 
 from sam3_edge.errors import CheckError, SourceError, UsageError
 from sam3_edge.judge.davis import read_clip
@@ -369,6 +369,17 @@ def test_backward_from_a_frame_that_is_drawn_on(tmp_path: Path) -> None:
         go(plan(tmp_path / "cut", ask, backward=True), stopping(39, KeyboardInterrupt()))
     go(plan(tmp_path / "cut", ask, backward=True, resume=True))
     assert contents(tmp_path / "cut") == contents(tmp_path / "out")
+
+
+def test_what_comes_after_the_turn_has_other_ids_than_what_was_before(tmp_path: Path) -> None:
+    late = [
+        see((0.9, A), (0.9, B), tracked={1: B}) if n == 0 or n >= 30 else one
+        for n, one in enumerate(restless())
+    ]
+    run_video(model(late), film(), plan(tmp_path, parse_ask(["cat"], [], ["20:80,10"]), backward=True))
+    births = [e["id"] for line in lines(tmp_path)[1:] for e in line["events"] if e["kind"] == "birth"]
+    assert len(births) >= 4 and len(set(births)) == len(births)
+    assert max(shown(tmp_path)[0]) < max(shown(tmp_path)[30])
 
 
 @pytest.mark.parametrize("held", [1, 3 * 64 * 96 * 3, 10**9])
