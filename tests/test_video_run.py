@@ -196,7 +196,7 @@ def test_boxes_and_clicks_come_in_on_their_frames(tmp_path: Path) -> None:
         (["3:1,1,9,9"], [], Span(stride=2), "frame 3, which is not looked at"),
         ([], ["30:1,1"], Span(0, 30), "frame 30, which is not looked at"),
         (["3:900,1,990,9"], [], Span(), "outside the picture of 96 x 64"),
-        ([], ["3:5,99"], Span(), "point 5,99 is outside the frame: want x in 0..96, y in 0..64"),
+        ([], ["3:5,99"], Span(), "point 5,99 is outside the picture: want x in 0..96, y in 0..64"),
         ([], [], Span(40), "frame 40 is past the end: film.mp4 has 40 frames"),
         (["3:1,1,9,9"] * 3, [], Span(), "3 boxes for 'cat': this bundle takes 2 at most"),
     ],
