@@ -69,3 +69,9 @@ shapes:
 wheel:
 	rm -rf build dist
 	python -m build
+
+# The animation of the README, from the built-in model.
+.PHONY: gif
+gif:
+	sam3-edge demo --run-only --output build/demo
+	cp build/demo/clip.gif docs/clip.gif

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sam3_edge.segmenter import Segmenter, load
     from sam3_edge.selection import Selection
     from sam3_edge.spec import ModelConfig
+    from sam3_edge.tracking import track
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "builtin_bundle",
     "load",
+    "track",
 ]
 
 # Where each public name lives. Imported when first asked for: numpy and Pillow alone cost 150 ms.
@@ -62,6 +64,7 @@ HOMES = {
     "Tracker": "loop.tracker",
     "builtin_bundle": "builtin",
     "load": "segmenter",
+    "track": "tracking",
 }
 
 
