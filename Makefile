@@ -1,4 +1,4 @@
-.PHONY: install check test oracles parity-full frame-full host endurance conformance judge clicks replay tensorrt \
+.PHONY: install check test oracles parity-full coreml-full frame-full host endurance conformance judge clicks replay tensorrt \
 	shapes keeps-up wheel
 
 install:
@@ -36,6 +36,10 @@ endurance:
 # The published vectors that another loop can be checked with, out of the recording: about a processor minute.
 conformance:
 	cd tests && python -m write_conformance
+
+# Every graph as a Core ML package at full size, 336 and 1008 px: about 15 processor minutes.
+coreml-full:
+	python -m sam3_edge.benchmarks.coreml_full --output benchmarks/results/coreml_full.json
 
 # The built-in model in PyTorch and ONNX Runtime, and the baselines, on the frozen sets: about 35 processor minutes.
 judge:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+import coreml_bundles
 import pytest
 import torch
 from commands import Command, in_process
@@ -111,6 +112,12 @@ def exported_half(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry.load("target", "onnx"), "lower", copying(exported))
         return make_bundle(place, tiny_checkpoint, scheme="fp16", text=False, phrases=PHRASES)
+
+
+@pytest.fixture(scope="session")
+def exported_coreml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Core ML bundle of four of its graphs. To be read only."""
+    return coreml_bundles.make(tmp_path_factory.mktemp("exported") / "coreml")
 
 
 @pytest.fixture
