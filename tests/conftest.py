@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-import coreml_bundles
 import pytest
 import torch
 from commands import Command, in_process
@@ -117,6 +116,8 @@ def exported_half(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Pat
 @pytest.fixture(scope="session")
 def exported_coreml(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Core ML bundle of four of its graphs. To be read only."""
+    import coreml_bundles  # brings in coremltools, three seconds
+
     return coreml_bundles.make(tmp_path_factory.mktemp("exported") / "coreml")
 
 
