@@ -26,8 +26,9 @@ from sam3_edge.shapes.scenes import draw_scene
 from sam3_edge.spec import GraphSpec, ModelConfig, graph_specs
 from sam3_edge.writing import write_file
 
+from .alone import alone
 from .machine import facts
-from .parity_full import RSS_UNIT, SEED, alone, random_model
+from .parity_full import RSS_UNIT, SEED, random_model
 
 SIZES = (336, 1008)
 PEAK_GB = 12.0
