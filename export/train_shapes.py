@@ -5,7 +5,8 @@ colour, shape and texture of every cell without words; `semantic` teaches words 
 mask; `detect` adds queries, boxes and presence; `full` repeats that on full-size pictures; `words` asks more
 of each picture and draws fewer masks, `photographs` adds grounds that are photographs, `refine` goes on
 with that, slower, and so does `heads`, on a trunk that stays as it is. The first three run on quarter-size
-pictures, four times cheaper, with shapes of the same size in pixels.
+pictures, four times cheaper, with shapes of the same size in pixels. The model is the mean of the ends of the
+last two stages: 0.005 better than either on 400 pictures of no test.
 
 Two processes, each with pictures of its own, share the gradient: on two cores twice the pictures a second,
 where two threads in one process gain nothing.
@@ -82,9 +83,7 @@ class Training:
 
     def start_from(self, weights: Path, stage: str) -> None:
         """Go on from trained weights, with a stage. The cell heads, which nobody keeps, start anew."""
-        from .checkpoint import load
-
-        self.model.load_state_dict(load(weights, tokenizer=weights.with_name(MERGES)).model.state_dict())
+        self.model.load_state_dict(read_weights(weights))
         self.average = {name: weight.clone() for name, weight in self.model.state_dict().items()}
         self.stage, self.step = [it.name for it in STAGES].index(stage), 0
 
@@ -182,25 +181,54 @@ class Training:
         average_into(self.average, self.model, self.step)
 
 
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The weights in a file that lies beside its merges."""
+    from .checkpoint import load
+
+    weights: dict[str, Tensor] = load(path, tokenizer=path.with_name(MERGES)).model.state_dict()
+    return weights
+
+
+def write_weights(run: Training, name: str) -> Path:
+    """The averaged weights as a file of the run's folder, the merges beside it. Only the first process's."""
+    from .checkpoint import save
+
+    path = run.folder / f"{name}.safetensors"
+    if rank() == 0:
+        model = Sam3(run.model.config)
+        model.load_state_dict(run.average)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        (run.folder / MERGES).write_text(learn_merges(WORDS))
+        save(model, path)
+    return path
+
+
+def mean(before: dict[str, Tensor], last: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of the weights of two stages; the trunk is the last one's, on which the tracker will be trained."""
+    return {
+        name: weight if name.startswith("backbone.") else (before[name] + weight) / 2
+        for name, weight in last.items()
+    }
+
+
 def train(folder: Path, seed: int, weights: Path | None, stage: str) -> None:
     """Go through the stages, from where a run in this folder was stopped.
 
-    With `weights` a new run starts from these, at `stage`.
+    With `weights`, the end of the stage before, a new run starts at `stage`.
     """
-    from .checkpoint import save
-
     run = Training(folder, seed)
     if weights is not None:
         run.start_from(weights, stage)
     run.resume()
     while run.stage < len(STAGES):
+        if run.stage and not run.step:
+            write_weights(run, STAGES[run.stage - 1].name)
         run.run_stage(STAGES[run.stage])
         run.stage, run.step = run.stage + 1, 0
     if rank() == 0:
-        run.model.load_state_dict(run.average)
-        (folder / MERGES).write_text(learn_merges(WORDS))
-        save(run.model, folder / "model.safetensors")
-        print(f"saved {folder / 'model.safetensors'}")
+        before = read_weights(folder / f"{STAGES[-2].name}.safetensors")
+        run.average = mean(before, run.average)
+        print(f"saved {write_weights(run, 'model')}")
 
 
 @click.command()
