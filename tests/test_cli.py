@@ -52,7 +52,7 @@ def test_outputs_are_called_alike() -> None:
         (("exprot",), "there is no command 'exprot': did you mean export?"),
         (("vrify", "x"), "did you mean verify?"),
         (("xyzzy",), f"choose from {', '.join(VERBS)}"),
-        (("export",), "Missing option '--target' / '--format'. Choose from: onnx"),
+        (("export",), "Missing option '--target' / '--format'. Choose from: coreml, onnx, tensorrt"),
         (("export", "--target", "abacus"), "'abacus' is not"),
         (("export", "--target", "onnx", "--scheme", "fp61"), "'fp61' is not one of 'fp32', 'fp16'"),
         (("export", "--target", "onnx", "--image-size", "big"), "'big' is not a valid integer"),
