@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
-from sam3_edge import console, registry
-from sam3_edge.builtin import builtin_bundle, builtin_checkpoint
+from sam3_edge import console
+from sam3_edge.builtin import builtin_bundle
 from sam3_edge.bundle import Bundle
-from sam3_edge.concept import Concept
 from sam3_edge.judge import frozen_clips, frozen_pictures
 from sam3_edge.judge.answering import answer_pictures
-from sam3_edge.judge.baselines import by_colour, by_overlap
-from sam3_edge.judge.case import Clip, ClipCase, Masks, PictureAnswer, PictureCase
-from sam3_edge.judge.measures import ClipJudge, PictureJudge, Samples
-from sam3_edge.judge.report import score_of
-from sam3_edge.phrases import open_phrases
-from sam3_edge.segmenter import Segmenter, load
+from sam3_edge.judge.baselines import by_colour
+from sam3_edge.judge.case import PictureAnswer, PictureCase
+from sam3_edge.judge.measures import PictureJudge
+from sam3_edge.segmenter import load
 from sam3_edge.shapes.scenes import COLOURS, SHAPES, TEXTURES
 from sam3_edge.verbs.options import COUNT
 from sam3_edge.writing import write_file
 
-PYTORCH, ONNX = "shapes, PyTorch", "shapes, ONNX Runtime"
-COLOUR, OVERLAP = "baseline: colour patches", "baseline: detection + IoU"
+from .judge_clips import CLIP_SCORES, COMPARED, PER_OBJECT, clip_difference, follow_clips, rows_of_clips
+from .judge_rows import ONNX, PYTORCH, Row, markdown, reference, scores_of
+
+COLOUR = "baseline: colour patches"
 PICTURE_SCORES = ("pm_f1@0.5", "pm_f1", "il_mcc", "cg_f1")
-CLIP_SCORES = ("j_and_f", "p_hota", "ass_a", "id_switches")
 STRATA = {
     "phrase": {"phrase", "seen"},
     "phrase, pairs never trained": {"phrase", "unseen"},
@@ -40,29 +37,6 @@ STRATA = {
     "phrase, partly hidden": {"phrase", "seen", "occluded"},
 }
 CLASSES = (*SHAPES, *COLOURS, *TEXTURES)
-
-
-@dataclass(frozen=True)
-class Row:
-    """One program on one stratum; each score with its 95 % interval (none for switches: they are a count)."""
-
-    program: str
-    stratum: str
-    cases: int
-    scores: Mapping[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        return {"program": self.program, "stratum": self.stratum, "cases": self.cases, **self.scores}
-
-
-def scores_of(samples: Samples, names: Iterable[str]) -> dict[str, Any]:
-    """Value and interval of the named scores, rounded to what 2000 cases can tell."""
-    made = {}
-    for name in names:
-        score = score_of(samples[name], None)
-        rounded = [None if end is None else round(end, 4) for end in (score.value, *(score.interval or ()))]
-        made[name] = {"value": rounded[0], "interval": rounded[1:]}
-    return made
 
 
 def picture_rows(
@@ -76,15 +50,6 @@ def picture_rows(
             scores = scores_of(judge.score(where), PICTURE_SCORES)
             rows.append(Row(program, name, len(where), scores))
     return rows
-
-
-def reference(bundle: Bundle) -> Segmenter:
-    """The built-in model in PyTorch, behind the same host code."""
-    checkpoint = registry.load_module("export", "checkpoint")
-    place = builtin_checkpoint()
-    model = checkpoint.load(place / "model.safetensors", tokenizer=place / "merges.txt").model
-    session = registry.load_module("export", "eager").EagerSession(model)
-    return Segmenter(bundle.config, session, open_phrases(bundle, session))
 
 
 def judge_pictures(bundle: Bundle, count: int, *, threads: int | None) -> list[Row]:
@@ -105,59 +70,28 @@ def judge_pictures(bundle: Bundle, count: int, *, threads: int | None) -> list[R
     return rows + picture_rows(COLOUR, cases, by_patches)
 
 
-def judge_clips(bundle: Bundle, count: int, *, threads: int | None) -> list[Row]:
-    """The first `count` frozen clips: detection on every frame, joined by overlap alone."""
-    cases: list[ClipCase] = []
-    answers: dict[str, Clip] = {}
-    chosen = list(islice(frozen_clips.clips(), count))
-    with load(bundle.path, threads=threads) as segmenter, console.progress(OVERLAP, count) as advance:
-        for clip in chosen:
-            concepts = [Concept(phrase) for phrase, _ in clip.phrases]
-            frames = [segmenter.segment(frame, concepts) for frame in clip.frames]
-            for place, case in enumerate(clip.cases):
-                found = [
-                    PictureAnswer(Masks.of(each[place].masks), tuple(each[place].scores.tolist()))
-                    for each in frames
-                ]
-                answers[case.key] = by_overlap(found, case.truth.size)
-                cases.append(case)
-            advance(1)
-    judge, rows = ClipJudge(cases, answers), []
-    strata = {"all": set[str](), **{tag: {tag} for tag in sorted({t for case in cases for t in case.tags})}}
-    for name, tags in strata.items():
-        where = [i for i, case in enumerate(cases) if tags <= case.tags]
-        rows.append(Row(OVERLAP, name, len(where), scores_of(judge.score(where), CLIP_SCORES)))
-    return rows
+def judge_all(
+    bundle: Bundle, pictures: int, clips: int, *, threads: int | None
+) -> tuple[list[Row], list[Row]]:
+    """Rows of the pictures and of the clips, in two processes: parts of the clips beside the pictures."""
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        of_pictures = pool.submit(judge_pictures, bundle, pictures, threads=threads)
+        parts = [
+            pool.submit(follow_clips, bundle, start, min(start + COMPARED, clips), threads=threads)
+            for start in range(0, clips, COMPARED)
+        ]
+        return of_pictures.result(), rows_of_clips([part.result() for part in parts]) if clips else []
 
 
-def markdown(rows: Sequence[Row], names: Sequence[str]) -> str:
-    """A table for the README: a value and its interval in each cell."""
-    lines = [f"| | questions | n | {' | '.join(names)} |", "|---|---|---|" + "---|" * len(names)]
-    for row in rows:
-        cells = [cell(row.scores[name]) for name in names]
-        lines.append(f"| {row.program} | {row.stratum} | {row.cases} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def cell(score: Mapping[str, Any]) -> str:
-    value, ends = score["value"], score["interval"]
-    if value is None:
-        return "-"
-    if float(value).is_integer() and value > 1:
-        return str(int(value))
-    return f"{value:.3f}" + (f" ({ends[0]:.2f}-{ends[1]:.2f})" if ends else "")
-
-
-def tables(of_pictures: Sequence[Row], of_clips: Sequence[Row]) -> str:
-    """Programs on the pictures, the bundle word by word, the clips."""
-    shown = [row for row in of_pictures if row.stratum in STRATA]
-    words = [row for row in of_pictures if row.program == ONNX and row.stratum not in STRATA]
+def tables(rows: Sequence[Row]) -> str:
+    """Programs on the pictures, on the clips, and the bundle word by word."""
+    words = [row for row in rows if row.program == ONNX and row.stratum.startswith("word: ")]
     parts = [
-        ("Frozen pictures", markdown(shown, PICTURE_SCORES)),
-        ("Word by word", markdown(words, PICTURE_SCORES)),
-        ("Frozen clips", markdown(of_clips, CLIP_SCORES)),
+        ("Frozen pictures", [row for row in rows if row.stratum in STRATA], PICTURE_SCORES),
+        ("Frozen clips", [row for row in rows if PER_OBJECT in row.scores], (*CLIP_SCORES, PER_OBJECT)),
+        ("Word by word", words, PICTURE_SCORES),
     ]
-    return "\n".join(f"## {title}\n\n{table}" for title, table in parts)
+    return "\n".join(f"## {title}\n\n{markdown(some, names)}" for title, some, names in parts)
 
 
 def worst_difference(rows: Sequence[Row]) -> float:
@@ -185,12 +119,11 @@ def worst_difference(rows: Sequence[Row]) -> float:
 def main(pictures: int, clips: int, threads: int | None, output: Path | None) -> None:
     """Judge the built-in model, its bundle, and the baselines on the frozen sets."""
     bundle = Bundle.open(builtin_bundle())
-    of_pictures = judge_pictures(bundle, pictures, threads=threads)
-    of_clips = judge_clips(bundle, clips, threads=threads) if clips else []
-    text = tables(of_pictures, of_clips)
+    of_pictures, of_clips = judge_all(bundle, pictures, clips, threads=threads)
+    text = tables([*of_pictures, *of_clips])
     click.echo(text)
     apart = worst_difference(of_pictures)
-    click.echo(f"ONNX Runtime and PyTorch differ by {apart:.4f} at most")
+    click.echo(f"ONNX Runtime and PyTorch differ by {apart:.4f} at most on pictures")
     if output is None:
         return
     document = {
@@ -198,6 +131,7 @@ def main(pictures: int, clips: int, threads: int | None, output: Path | None) ->
         "pictures": {"hash": frozen_pictures.HASH, "count": pictures},
         "clips": {"hash": frozen_clips.HASH, "count": clips},
         "onnx_pytorch_difference": round(apart, 5),
+        "onnx_pytorch_clip_difference": round(clip_difference(of_clips), 5) if clips else None,
         "rows": [row.to_json() for row in (*of_pictures, *of_clips)],
     }
     write_file(output, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)

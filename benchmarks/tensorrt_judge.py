@@ -25,7 +25,8 @@ from sam3_edge.segmenter import Segmenter
 from sam3_edge.verbs.options import COUNT
 from sam3_edge.writing import write_file
 
-from .judge import PICTURE_SCORES, reference, scores_of
+from .judge import PICTURE_SCORES
+from .judge_rows import reference, scores_of
 from .machine import facts
 
 FULL, TYPED = "fp32, PyTorch", "typed fp16, rounded"

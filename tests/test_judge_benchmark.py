@@ -10,7 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from sam3_edge.benchmarks import judge, training_curve
-from sam3_edge.benchmarks.judge import COLOUR, ONNX, OVERLAP, PYTORCH, STRATA
+from sam3_edge.benchmarks.judge import COLOUR, STRATA
+from sam3_edge.benchmarks.judge_clips import OVERLAP, PER_OBJECT
+from sam3_edge.benchmarks.judge_rows import ONNX, PYTORCH
 from sam3_edge.builtin import builtin_bundle
 from sam3_edge.bundle import Bundle
 from sam3_edge.errors import CheckError
@@ -51,6 +53,15 @@ def test_the_baselines_fail(committed: dict[str, Any]) -> None:
         if stratum.startswith("phrase") and "never" not in stratum:
             assert value(committed, COLOUR, stratum, "pm_f1@0.5") < 0.5
     assert value(committed, OVERLAP, "all", "p_hota") < 0.7
+
+
+def test_the_built_in_model_tracks(committed: dict[str, Any]) -> None:
+    """What memory is worth: detections joined by overlap lose objects and swap them."""
+    followed, baseline = (value(committed, name, "all", "j_and_f") for name in (ONNX, OVERLAP))
+    switches, more = (value(committed, name, "all", "id_switches") for name in (ONNX, OVERLAP))
+    assert followed >= 0.75 and value(committed, ONNX, "all", PER_OBJECT) <= 0.2
+    assert baseline <= followed - 0.1 or more >= 3 * switches
+    assert committed["onnx_pytorch_clip_difference"] <= 0.002
 
 
 def test_the_readme_shows_these_numbers() -> None:

@@ -152,9 +152,10 @@ def test_a_detector_gets_a_tracker_and_keeps_everything() -> None:
     model = with_tracker(detector, TRACKING, seed=1)
     own = {name: w for name, w in model.state_dict().items() if not name.startswith("tracker.")}
     assert equal(own, dict(detector.state_dict()))
-    assert equal(
-        dict(model.tracker.features.neck.state_dict()), dict(detector.detector_features.state_dict())
-    )
+    ours, theirs = (dict(x.state_dict()) for x in (model.tracker.features.neck, detector.detector_features))
+    for name, weight in theirs.items():
+        scale = 0.4 if name.startswith("levels.2.smooth") else 1
+        assert torch.allclose(ours[name], scale * weight), name
     again = with_tracker(model, TRACKING, seed=2)
     assert not equal(dict(again.tracker.state_dict()), dict(model.tracker.state_dict()))
     with pytest.raises(RuntimeError, match="size mismatch"):
