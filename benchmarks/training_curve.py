@@ -13,7 +13,15 @@ from sam3_edge.writing import write_file
 LINE = re.compile(r"(\w+) (\d+)/\d+  (.*)  cpu \d+s")
 EVERY = 50  # steps that a line of the log sums up
 WIDTH, HEIGHT, MARGIN = 860, 300, 40
-COLOURS = {"detect": "#c0392b", "boxes": "#2471a3", "concept": "#1e8449", "cells": "#7d3c98"}
+COLOURS = {
+    "detect": "#c0392b",
+    "boxes": "#2471a3",
+    "concept": "#1e8449",
+    "cells": "#7d3c98",
+    "track": "#c0392b",
+    "said": "#2471a3",
+    "clicks": "#1e8449",
+}
 
 
 def read_log(text: str) -> dict[str, list[tuple[int, float]]]:

@@ -51,6 +51,8 @@ TRACKING_CONFIG = replace(
     sam_score_dim=32,
 )
 
+LOOK = 0.87  # with 64 channels, logits of 6 for a cell's own place
+
 
 def first_model(config: ModelConfig, seed: int) -> Sam3:
     """Random weights, with the queries' first boxes laid out over the picture instead of at random."""
@@ -114,6 +116,15 @@ def with_tracker(model: Sam3, config: ModelConfig, seed: int) -> Sam3:
         tracker.prompts.mask.project.weight.mul_(2)
         for head in tracker.decoder.mask_heads:
             head.get_parameter("layers.2.weight").mul_(0.3)  # first masks are unsure, not wrong
+        # A memory's place weighs nothing beside contents of 4. At first, every cell looks where it is itself in
+        # all memories: what is constant in queries and keys is rotated alike, and agrees most at its own place.
+        for weight in tracker.memory_encoder.project.parameters():
+            weight.mul_(0.25)
+        for i in range(config.memory_layers):
+            read = tracker.memory_attention.layer(i).read
+            read.query.bias.fill_(LOOK)
+            read.key.bias.fill_(LOOK)
+            read.get_parameter("value.weight").mul_(2)
         for block in tracker.memory_encoder.fuser:
             assert isinstance(block, FuserBlock)
             block.scale.fill_(0.1)  # 1e-6 would take longer than the training has

@@ -50,8 +50,8 @@ class Stage:
 
 STAGES = (
     Stage("clicks", 200, 1.5e-3, 2, 3, 0, 0, 4),
-    Stage("clips", 700, 1e-3, 1, 4, 1, 5, 4),
-    Stage("paths", 250, 5e-4, 1, 5, 1, 8, 4),
+    Stage("clips", 1400, 1.2e-3, 1, 4, 1, 5, 4),
+    Stage("paths", 600, 6e-4, 1, 5, 1, 8, 4),
 )
 
 
