@@ -6,12 +6,13 @@ import math
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from sam3_edge.spec import ModelConfig
 
 from .layers import inverse_sigmoid
-from .memory_encoder import FuserBlock
 from .model import Sam3
+from .tracker import Tracker
 
 SHAPES_CONFIG = ModelConfig(
     image_size=224,
@@ -94,38 +95,42 @@ def with_tracker(model: Sam3, config: ModelConfig, seed: int) -> Sam3:
     for name, part in model.named_children():
         if name != "tracker":
             other.get_submodule(name).load_state_dict(part.state_dict())
-    tracker = other.tracker
-    tracker.features.neck.load_state_dict(model.detector_features.state_dict())
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        # Places of clicks and of cells are encoded alike, and finely enough to tell neighbours apart.
-        tracker.prompts.matrix.normal_(generator=generator)
-        tracker.decoder.matrix.copy_(tracker.prompts.matrix)
-        # What the neck gives has standard deviations of 1.4, 4 and 2.3. Prompts drown in that, and 500 steps
-        # taught the decoder nothing: all of it is brought to about 1, and a mask prompt to logits of +-4.
-        coarse = tracker.features.neck.levels[2].get_submodule("smooth")
-        for part, scale in (
-            (coarse, 0.4),
-            (tracker.features.narrow[1], 0.25),
-            (tracker.features.narrow[0], 0.7),
-        ):
-            for weight in part.parameters():
-                weight.mul_(scale)
-        tracker.shrink.weight.fill_(8 / tracker.shrink.weight.numel())
-        tracker.get_parameter("shrink.bias").fill_(-4)
-        tracker.prompts.mask.project.weight.mul_(2)
-        for head in tracker.decoder.mask_heads:
-            head.get_parameter("layers.2.weight").mul_(0.3)  # first masks are unsure, not wrong
-        # A memory's place weighs nothing beside contents of 4. At first, every cell looks where it is itself in
-        # all memories: what is constant in queries and keys is rotated alike, and agrees most at its own place.
-        for weight in tracker.memory_encoder.project.parameters():
-            weight.mul_(0.25)
-        for i in range(config.memory_layers):
-            read = tracker.memory_attention.layer(i).read
-            read.query.bias.fill_(LOOK)
-            read.key.bias.fill_(LOOK)
-            read.get_parameter("value.weight").mul_(2)
-        for block in tracker.memory_encoder.fuser:
-            assert isinstance(block, FuserBlock)
-            block.scale.fill_(0.1)  # 1e-6 would take longer than the training has
+    other.tracker.features.neck.load_state_dict(model.detector_features.state_dict())
+    prepare(other.tracker, config, torch.Generator().manual_seed(seed))
     return other
+
+
+@torch.no_grad()
+def prepare(tracker: Tracker, config: ModelConfig, generator: torch.Generator) -> None:
+    """Bring a tracker's first weights to where a short training gets somewhere, in place.
+
+    Features of the neck have standard deviations of 1.4, 4 and 2.3, memories of 4. Prompts and places drown
+    in them, and 850 steps taught neither the decoder nor the memory attention anything.
+    """
+    # Places of clicks and of cells are encoded alike, and finely enough to tell neighbours apart.
+    tracker.prompts.matrix.normal_(generator=generator)
+    tracker.decoder.matrix.copy_(tracker.prompts.matrix)
+    memory, features = tracker.memory_encoder, tracker.features
+    scaled: list[tuple[nn.Module, float]] = [
+        (features.narrow[0], 0.7),
+        (features.narrow[1], 0.25),
+        (features.neck.levels[2].get_submodule("smooth"), 0.4),
+        (memory.project, 0.25),
+        *((head.get_submodule("layers.2"), 0.3) for head in tracker.decoder.mask_heads),  # unsure, not wrong
+    ]
+    for part, scale in scaled:
+        for weight in part.parameters():
+            weight.mul_(scale)
+    # A mask prompt of 0 and 1 comes as logits of -4 and 4.
+    tracker.shrink.weight.fill_(8 / tracker.shrink.weight.numel())
+    tracker.get_parameter("shrink.bias").fill_(-4)
+    tracker.prompts.mask.project.weight.mul_(2)
+    for i in range(config.memory_layers):
+        # Every cell looks where it is itself in all memories: what is constant in queries and keys is rotated
+        # alike, and agrees most at its own place.
+        read = tracker.memory_attention.layer(i).read
+        read.query.bias.fill_(LOOK)
+        read.key.bias.fill_(LOOK)
+        read.get_parameter("value.weight").mul_(2)
+    for block in memory.fuser:
+        block.get_parameter("scale").fill_(0.1)  # 1e-6 would take longer than the training has

@@ -1,7 +1,7 @@
 """Losses of the tracker, with the weights that SAM 2 publishes (Ravi et al. 2024, appendix D).
 
-But for one: the guessed IoU is judged by cross-entropy, not by distance. Behind a sigmoid, a guess that is far
-off has almost no gradient of its distance, and masks with an IoU of 0.9 went on being guessed at 0.01.
+But for one: the guessed IoU is judged by cross-entropy, not by distance. Behind a sigmoid, a guess far off
+has almost no gradient of its distance, and masks with an IoU of 0.9 went on being guessed at 0.01.
 """
 
 from __future__ import annotations
