@@ -81,7 +81,6 @@ def test_the_same_frames_from_a_pipe_and_from_a_folder(exported: Path, tmp_path:
         ((PLAIN,), 2, "nothing to look for"),
         ((PLAIN, PLAIN, "--prompt", "x"), 2, "2 videos: run one at a time"),
         ((PLAIN, "--prompt", "x", "--polygons"), 2, "--polygons is for pictures"),
-        ((PLAIN, "--prompt", "x"), 2, "this model has no tracker"),
         ((PLAIN, "--prompt", "x", "--save", "gif"), 2, "--save 'gif': choose from json, masks, video"),
         ((PLAIN, "--prompt", "x", "--start", "5", "--end", "5"), 2, "the end must be above the start"),
         ((PLAIN, "--prompt", "x", "--overwrite", "--resume"), 2, "give one of them"),

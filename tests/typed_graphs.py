@@ -30,10 +30,22 @@ def builtin_fp32(folder: Path) -> Path:
             source = node.inputs[0]
             if node.op_type == "Cast" and source is not None and source.is_initializer():
                 unfold(model.graph, node, source)
+        name(model.graph)
         path.with_name("model.onnx.data").unlink()
         ir.save(model, path, external_data="model.onnx.data")
         onnx.shape_inference.infer_shapes_path(path, path, strict_mode=True)  # a halved graph leaves them out
     return folder
+
+
+def name(graph: ir.Graph) -> None:
+    """Call nodes after what they make, as they were; what makes an output stands where its neighbour does."""
+    scope, told = "", {id(value) for value in graph.outputs}
+    for node in graph:
+        made = node.outputs[0]
+        node.name = (
+            f"{scope}/{node.op_type}:{made.name}" if id(made) in told else str(made.name).removesuffix(":0")
+        )
+        scope = node.name.rpartition("/")[0]
 
 
 def unfold(graph: ir.Graph, node: ir.Node, half: ir.Value) -> None:
