@@ -41,7 +41,7 @@ def command(run_only: bool, output: Path) -> None:
         bundle = output / "shapes-onnx"
     with load(bundle) as segmenter:
         answers = ask_all(segmenter)
-        followed = follow_clip(segmenter) if segmenter.config.tracks else None
+        followed = follow_clip(segmenter)
     rows = [
         (a.caption, f"{a.found.presence:.2f}", " ".join(f"{s:.2f}" for s in a.found.scores)) for a in answers
     ]
@@ -52,7 +52,7 @@ def command(run_only: bool, output: Path) -> None:
     first = answers[0]
     picture = write_file(output / "picture.png", png(Image.fromarray(first.picture)), overwrite=True)
     phrase = first.found.concept
-    made = [sheet] if followed is None else [sheet, *show_clip(followed, output)]
+    made = [sheet, *show_clip(followed, output)]
     console.note("Next:")
     name = "" if run_only else f" --bundle {bundle}"
     console.note(f"  sam3-edge run {picture} --prompt '{phrase}' -o {output / 'results'}{name}")
