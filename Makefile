@@ -41,9 +41,10 @@ conformance:
 coreml-full:
 	python -m sam3_edge.benchmarks.coreml_full --output benchmarks/results/coreml_full.json
 
-# The built-in model in PyTorch and ONNX Runtime, and the baselines, on the frozen sets: about 35 processor minutes.
+# The built-in model in PyTorch and ONNX Runtime, and the baselines, on the frozen pictures and on the first 16 clips, one of
+# each plot: about 15 processor minutes. All 64 clips, `--clips 64`: about 35.
 judge:
-	python -m sam3_edge.benchmarks.judge --output benchmarks/results/judge.json
+	python -m sam3_edge.benchmarks.judge --clips 16 --output benchmarks/results/judge.json
 
 # Simulated clicks on frozen pictures, corrections on frozen clips: about 4 processor minutes.
 clicks:
