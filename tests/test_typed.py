@@ -34,7 +34,7 @@ def graphs(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pat
     typed_from(exported, place / "tiny")
     typed_from(builtin_fp32(place / "fp32"), place / "builtin")
     found = [folder for name in ("tiny", "builtin") for folder in sorted((place / name / "graphs").iterdir())]
-    assert len(found) == 11 + 6
+    assert len(found) == 11 + 11
     return found
 
 
