@@ -1,4 +1,4 @@
-.PHONY: install check test oracles parity-full coreml-full frame-full host endurance conformance judge clicks replay tensorrt \
+.PHONY: install check test oracles parity-full coreml-full frame-full host endurance streaming conformance judge clicks replay tensorrt \
 	shapes keeps-up wheel
 
 install:
@@ -32,6 +32,11 @@ host:
 # Memory of the loop over 200 000 scripted steps: about 8 processor minutes. Exits 1 if it grows.
 endurance:
 	python -m sam3_edge.benchmarks.endurance --output benchmarks/results/endurance_steps.json
+
+# Memory over 3000 real frames of the built-in model, and the plot beside those steps: about 4 processor minutes.
+streaming:
+	python -m sam3_edge.benchmarks.streaming sam3_edge/data/shapes --phrase circle \
+		--steps benchmarks/results/endurance_steps.json --output benchmarks/results/streaming.json
 
 # The published vectors that another loop can be checked with, out of the recording: about a processor minute.
 conformance:
