@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -24,8 +25,7 @@ class MilSession(HostValues):
         self.bundle, self.rounded = bundle, rounded
         self.specs = graph_specs(bundle.config)
         self.evaluators: dict[str, Evaluator] = {}
-        if threads is not None:
-            torch.set_num_threads(threads)
+        self.threads = threads
 
     def evaluator(self, graph: str) -> Evaluator:
         """The evaluator of one graph, checked against the spec."""
@@ -44,7 +44,7 @@ class MilSession(HostValues):
         check_feeds(spec, feeds)
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in feeds.items()}
         objects = next((len(tensors[t.name]) for t in spec.inputs if t.per_object), 1)
-        with torch.inference_mode():
+        with torch.inference_mode(), use_threads(self.threads):
             answers = [evaluator.run(one_object(spec, tensors, row)) for row in range(objects)]
         return {
             t.name: torch.cat([answer[t.name] for answer in answers]).numpy()
@@ -55,6 +55,17 @@ class MilSession(HostValues):
 
     def close(self) -> None:
         self.evaluators.clear()
+
+
+@contextmanager
+def use_threads(count: int | None) -> Iterator[None]:
+    """Torch's threads are the process's: what else runs in it keeps its own number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def one_object(spec: GraphSpec, tensors: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
