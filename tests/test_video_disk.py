@@ -21,11 +21,11 @@ from sam3_edge.video.reading import open_video
 from sam3_edge.video.running import run_video
 
 COUNT, POINTS = 30, 200
-TODO: dict[str, Any] = {"every": 4}
+ASKED: dict[str, Any] = {"every": 4}
 
 
 def go(output: Path, **more: Any) -> dict[str, Any]:
-    return run_video(model(restless()), film(COUNT), plan(output, **TODO, **more))
+    return run_video(model(restless()), film(COUNT), plan(output, **ASKED, **more))
 
 
 def is_whole(folder: Path, want: dict[str, bytes]) -> int:
