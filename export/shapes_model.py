@@ -6,13 +6,12 @@ import math
 from dataclasses import replace
 
 import torch
-from torch import nn
 
 from sam3_edge.spec import ModelConfig
 
 from .layers import inverse_sigmoid
 from .model import Sam3
-from .tracker import Tracker
+from .tracking_start import prepare
 
 SHAPES_CONFIG = ModelConfig(
     image_size=224,
@@ -51,8 +50,6 @@ TRACKING_CONFIG = replace(
     sam_mlp=48,
     sam_score_dim=32,
 )
-
-LOOK = 0.87  # with 64 channels, logits of 6 for a cell's own place
 
 
 def first_model(config: ModelConfig, seed: int) -> Sam3:
@@ -98,39 +95,3 @@ def with_tracker(model: Sam3, config: ModelConfig, seed: int) -> Sam3:
     other.tracker.features.neck.load_state_dict(model.detector_features.state_dict())
     prepare(other.tracker, config, torch.Generator().manual_seed(seed))
     return other
-
-
-@torch.no_grad()
-def prepare(tracker: Tracker, config: ModelConfig, generator: torch.Generator) -> None:
-    """Bring a tracker's first weights to where a short training gets somewhere, in place.
-
-    Features of the neck have standard deviations of 1.4, 4 and 2.3, memories of 4. Prompts and places drown
-    in them, and 850 steps taught neither the decoder nor the memory attention anything.
-    """
-    # Places of clicks and of cells are encoded alike, and finely enough to tell neighbours apart.
-    tracker.prompts.matrix.normal_(generator=generator)
-    tracker.decoder.matrix.copy_(tracker.prompts.matrix)
-    memory, features = tracker.memory_encoder, tracker.features
-    scaled: list[tuple[nn.Module, float]] = [
-        (features.narrow[0], 0.7),
-        (features.narrow[1], 0.25),
-        (features.neck.levels[2].get_submodule("smooth"), 0.4),
-        (memory.project, 0.25),
-        *((head.get_submodule("layers.2"), 0.3) for head in tracker.decoder.mask_heads),  # unsure, not wrong
-    ]
-    for part, scale in scaled:
-        for weight in part.parameters():
-            weight.mul_(scale)
-    # A mask prompt of 0 and 1 comes as logits of -4 and 4.
-    tracker.shrink.weight.fill_(8 / tracker.shrink.weight.numel())
-    tracker.get_parameter("shrink.bias").fill_(-4)
-    tracker.prompts.mask.project.weight.mul_(2)
-    for i in range(config.memory_layers):
-        # Every cell looks where it is itself in all memories: what is constant in queries and keys is rotated
-        # alike, and agrees most at its own place.
-        read = tracker.memory_attention.layer(i).read
-        read.query.bias.fill_(LOOK)
-        read.key.bias.fill_(LOOK)
-        read.get_parameter("value.weight").mul_(2)
-    for block in memory.fuser:
-        block.get_parameter("scale").fill_(0.1)  # 1e-6 would take longer than the training has

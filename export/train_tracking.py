@@ -2,8 +2,8 @@
 
 FILE holds a detector that `train_shapes` trained. It is frozen, so that what it finds stays exactly the same;
 only what is the tracker's alone learns. First `clicks` teaches the mask decoder to segment what it is pointed
-to, on single pictures; then `clips` follows objects through a few frames of clips, and `paths` through more
-of them. Both go on with clicks.
+to, on single pictures; then `pairs` finds objects again on the next two frames of clips, `clips` follows them
+through a few more, and `paths` through many. All go on with clicks.
 """
 
 from __future__ import annotations
@@ -49,9 +49,10 @@ class Stage:
 
 
 STAGES = (
-    Stage("clicks", 200, 1.5e-3, 2, 3, 0, 0, 4),
-    Stage("clips", 1400, 1.2e-3, 1, 4, 1, 5, 4),
-    Stage("paths", 600, 6e-4, 1, 5, 1, 8, 4),
+    Stage("clicks", 600, 2e-3, 6, 3, 0, 0, 4),
+    Stage("pairs", 700, 1.5e-3, 2, 3, 3, 3, 4),
+    Stage("clips", 700, 1.2e-3, 2, 3, 2, 6, 4),
+    Stage("paths", 400, 8e-4, 2, 4, 1, 11, 4),
 )
 
 
