@@ -23,12 +23,7 @@ from .tracker import Tracker
 from .tracker_features import TrackerFeatures
 
 SAME = 1.5  # gain of a query and a key that are alike: logits of about 4 for a click's own cell
-NEAR = (
-    0.5,
-    1.0,
-    1.2,
-    1.0,
-)  # logits by falling rotary frequency: a tenth of the weight is on a cell's own place
+NEAR = (0.5, 1.0, 1.2, 1.0)  # logits by falling rotary frequency: a cell gives itself a tenth of its weight
 TOKEN, LABEL = 0.7, 0.5  # standard deviations; the places that they are told apart from have 0.7
 SURE = 4.0  # a mask prompt of 0 and 1 comes as logits of -4 and 4
 
