@@ -53,4 +53,5 @@ def read(attention: MemoryAttention, queries: Tensor, memory: Tensor) -> Tensor:
     """The first layer's read of one memory [1, 1, T, M] with no pointer."""
     nothing = Slots(torch.zeros(1, 1, queries.shape[-1]), torch.zeros(1, 1), torch.full((1, 1), MASKED))
     bank = attention.bank(Slots(memory, torch.zeros(1, 1), torch.zeros(1, 1)), nothing)
-    return attention.layer(0).read(queries, bank, (attention.cos, attention.sin))
+    found: Tensor = attention.layer(0).read(queries, bank, (attention.cos, attention.sin))
+    return found
