@@ -32,6 +32,7 @@ from .losses import concept_loss, detection_loss
 from .merges import learn_merges
 from .model import Sam3
 from .processes import rank, share_gradients, together
+from .resuming import keep_state, kept_state
 from .schedule import average_into, set_rate
 from .shapes_batch import Batch, draw_batch, forward
 from .shapes_model import SHAPES_CONFIG, first_model, resized
@@ -92,8 +93,6 @@ class Training:
         return torch.optim.AdamW(weights, lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.98))
 
     def save(self) -> None:
-        if rank() > 0:
-            return
         state = {
             "model": self.model.state_dict(),
             "cells": self.cells.state_dict(),
@@ -101,14 +100,11 @@ class Training:
             "optimiser": self.optimiser.state_dict(),
             "place": (self.stage, self.step, self.seed),
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        torch.save(state, self.folder / "state.part")
-        (self.folder / "state.part").replace(self.folder / "state.pt")
+        keep_state(self.folder, state)
 
     def resume(self) -> None:
-        if not (self.folder / "state.pt").exists():
+        if (state := kept_state(self.folder)) is None:
             return
-        state = torch.load(self.folder / "state.pt", weights_only=True)
         self.model.load_state_dict(state["model"])
         self.cells.load_state_dict(state["cells"])
         self.average = state["average"]

@@ -23,6 +23,7 @@ from .checkpoint import load, save
 from .following import Follower
 from .model import Sam3
 from .processes import rank, share_gradients, together
+from .resuming import keep_state, kept_state
 from .schedule import average_into, set_rate
 from .shapes_model import TRACKING_CONFIG, with_tracker
 from .tracking_batch import draw_sequences, draw_stills
@@ -74,22 +75,17 @@ class Training:
         self.photographs = read(TRAINING)
 
     def save(self) -> None:
-        if rank() > 0:
-            return
         state = {
             "tracker": self.tracker.state_dict(),
             "average": self.average,
             "optimiser": self.optimiser.state_dict(),
             "place": (self.stage, self.step, self.seed),
         }
-        self.folder.mkdir(parents=True, exist_ok=True)
-        torch.save(state, self.folder / "state.part")
-        (self.folder / "state.part").replace(self.folder / "state.pt")
+        keep_state(self.folder, state)
 
     def resume(self) -> None:
-        if not (self.folder / "state.pt").exists():
+        if (state := kept_state(self.folder)) is None:
             return
-        state = torch.load(self.folder / "state.pt", weights_only=True)
         self.tracker.load_state_dict(state["tracker"])
         self.average = state["average"]
         self.stage, self.step, self.seed = state["place"]
