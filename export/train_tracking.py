@@ -51,9 +51,9 @@ class Stage:
 
 STAGES = (
     Stage("clicks", 600, 2e-3, 6, 3, 0, 0, 4),
-    Stage("pairs", 700, 1.5e-3, 2, 3, 3, 3, 4),
-    Stage("clips", 700, 1.2e-3, 2, 3, 2, 6, 4),
-    Stage("paths", 400, 8e-4, 2, 4, 1, 11, 4),
+    Stage("pairs", 700, 1.5e-3, 2, 5, 3, 3, 4),
+    Stage("clips", 700, 1.2e-3, 2, 5, 2, 6, 4),
+    Stage("paths", 400, 8e-4, 2, 5, 1, 11, 4),
 )
 
 
