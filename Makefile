@@ -1,5 +1,5 @@
-.PHONY: install check test oracles parity-full coreml-full frame-full host endurance streaming conformance judge clicks replay tensorrt \
-	shapes keeps-up wheel
+.PHONY: install check test oracles parity-full coreml-full frame-full host endurance streaming swapped conformance \
+	judge clicks replay tensorrt shapes keeps-up wheel
 
 install:
 	pip install -e '.[dev]'
@@ -33,10 +33,17 @@ host:
 endurance:
 	python -m sam3_edge.benchmarks.endurance --output benchmarks/results/endurance_steps.json
 
-# Memory over 3000 real frames of the built-in model, and the plot beside those steps: about 4 processor minutes.
+# Memory over 3000 real frames of the built-in model, and the plot beside those steps and beside `transformers`, which is
+# streamed 500 frames of the same clip: about 10 processor minutes.
 streaming:
+	python -m sam3_edge.benchmarks.streaming_peer --output benchmarks/results/streaming_peer.json
 	python -m sam3_edge.benchmarks.streaming sam3_edge/data/shapes --phrase circle \
-		--steps benchmarks/results/endurance_steps.json --output benchmarks/results/streaming.json
+		--steps benchmarks/results/endurance_steps.json --beside benchmarks/results/streaming_peer.json \
+		--output benchmarks/results/streaming.json
+
+# Whose masks follow whose memories: after each crossing of the frozen clips, two objects' memories change places.
+swapped:
+	python -m sam3_edge.benchmarks.swapped --output benchmarks/results/swapped.json
 
 # The published vectors that another loop can be checked with, out of the recording: about a processor minute.
 conformance:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import roi_align
 from tiny_huggingface import SIDE, TEXT_LENGTH, VOCAB, saved, tiny_model
 from torch import Tensor
 
+from sam3_edge.benchmarks.peer_operators import roi_align
 from sam3_edge.boxes import pooling_matrices
 from sam3_edge.export.checkpoint import load
 from sam3_edge.export.detector import to_corners
