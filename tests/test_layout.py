@@ -17,9 +17,9 @@ from sam3_edge.loop.tracker import Tracker
 
 ROOT = Path(__file__).parents[1]
 SPOKES = ("export", "quantize", "runtimes", "benchmarks")
-ROOMS = ("engines", "judge", "loop", "shapes", "verbs", "video")  # of the hub
+ROOMS = ("camera", "engines", "judge", "loop", "shapes", "verbs", "video")  # of the hub
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "coremltools", "torchvision", "timm"}
-OPTIONAL = {"supervision", "cv2"}  # imported when it is asked for
+OPTIONAL = {"supervision", "cv2", "aiohttp"}  # imported when it is asked for
 ON_DEVICE = {"numpy", "PIL", "click", "rich", "pycocotools", "onnxruntime", "tensorrt", "cuda"}
 ON_DEVICE |= {"coremltools", "sam3_edge"}
 

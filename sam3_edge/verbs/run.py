@@ -7,14 +7,18 @@ from typing import Any
 
 import click
 
+from sam3_edge.verbs.camera import ONLY_CAMERA, camera_options
 from sam3_edge.verbs.options import COUNT, FOLDER, as_json, overwrite
 from sam3_edge.verbs.video import ONLY_VIDEO, video_options
 
 ONLY_PICTURES = {"polygons": "--polygons"}
+BOTH_MOVING = ("save", "max_objects", "detect_every", "size", "fps", "live")  # of videos and of live sources
+DRAWN = {"box": "--box", "point": "--point", "overwrite": "--overwrite"}
+ONLY_FILES = {name: flag for name, flag in ONLY_VIDEO.items() if name not in BOTH_MOVING}
 
 
 @click.command("run")
-@click.argument("sources", nargs=-1, required=True, type=FOLDER)
+@click.argument("sources", nargs=-1, required=True)
 @click.option("--bundle", type=FOLDER, help="Default: the built-in model.")
 @click.option("--prompt", multiple=True, help="A phrase to look for; may be repeated.")
 @click.option(
@@ -39,26 +43,43 @@ ONLY_PICTURES = {"polygons": "--polygons"}
 )
 @overwrite
 @video_options
+@camera_options
 @as_json
-def command(sources: tuple[Path, ...], **options: Any) -> None:
+def command(sources: tuple[str, ...], **options: Any) -> None:
     """Find every object of a concept in SOURCES.
 
     Pictures, and folders of them: overlays and results.json (COCO). A video, - for one on standard input, or
     with --video a folder of frames: every object with its identity, in results.jsonl, masks and an overlay.
+    Cameras (csi://0, /dev/video0, rtsp://..., http://...), or with --view anything that moves: live, until it
+    is stopped.
     """
     from sam3_edge import run as runs
-    from sam3_edge.errors import UsageError
-    from sam3_edge.verbs import video
+    from sam3_edge.camera.address import is_address
+    from sam3_edge.verbs import camera, video
 
-    moving = options.pop("video") or runs.is_video(sources)
-    strange = ONLY_PICTURES if moving else ONLY_VIDEO
-    if wrong := [flag for name, flag in strange.items() if is_given(options[name])]:
-        kind = "pictures" if moving else "videos: name one, or pass --video for a folder of frames"
-        raise UsageError(f"{wrong[0]} is for {kind}")
-    if moving:
-        video.run(sources, **{name: value for name, value in options.items() if name not in ONLY_PICTURES})
+    paths = tuple(map(Path, sources))
+    if options["view"] is not None or any(map(is_address, sources)):
+        options.pop("video")
+        camera.run(
+            sources, **allowed(options, ONLY_PICTURES | ONLY_FILES | DRAWN, "files, not for live runs")
+        )
+    elif options.pop("video") or runs.is_video(paths):
+        rest = allowed(options, ONLY_CAMERA, "live runs: name a camera, or pass --view")
+        video.run(paths, **allowed(rest, ONLY_PICTURES, "pictures"))
     else:
-        pictures(sources, **{name: value for name, value in options.items() if name not in ONLY_VIDEO})
+        rest = allowed(options, ONLY_CAMERA, "live runs: name a camera, or pass --view")
+        pictures(
+            paths, **allowed(rest, ONLY_VIDEO, "videos: name one, or pass --video for a folder of frames")
+        )
+
+
+def allowed(options: dict[str, Any], others: dict[str, str], kind: str) -> dict[str, Any]:
+    """The options without those of other kinds of sources. Raises `UsageError` if one of them was given."""
+    from sam3_edge.errors import UsageError
+
+    if wrong := [flag for name, flag in others.items() if is_given(options[name])]:
+        raise UsageError(f"{wrong[0]} is for {kind}")
+    return {name: value for name, value in options.items() if name not in others}
 
 
 def is_given(value: object) -> bool:

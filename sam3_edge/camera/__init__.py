@@ -1,0 +1,1 @@
+"""Live cameras: capture, follow, show, record, for weeks. Start reading at `live`."""
