@@ -21,6 +21,8 @@ from .shapes_batch import to_tensor
 
 LEAST = 60  # pixels of an object on the frame on which it is shown to the tracker
 LONGEST = 7  # frames of a clip from one frame of a sequence to the next
+COMMON = 0.35  # how likely a kind of event is in a clip
+EVENTFUL = {"crossing": 0.6, "occlusion": 0.5, "leaving": 0.4, "look-alikes": 0.25, "scale": 0.15}
 
 
 @dataclass(frozen=True)
@@ -41,29 +43,48 @@ class Sequences:
 
 
 def draw_sequences(
-    rng: np.random.Generator, config: ModelConfig, *, clips: int, frames: int, objects: int
+    rng: np.random.Generator,
+    config: ModelConfig,
+    *,
+    clips: int,
+    frames: int,
+    objects: int,
+    eventful: bool = False,
 ) -> Sequences:
     """Clips in which any of the kinds of events happen, and up to `objects` of each to follow.
 
     Every clip has a pace of its own, 1 to `LONGEST` frames a step, so that some sequences show a whole event
-    and others how little changes from frame to frame. Nothing of `UNSEEN` is drawn.
+    and others how little changes from frame to frame. `eventful` ones are about the middle of a clip, where
+    things cross, hide and leave, and follow those to whom it happens first. Nothing of `UNSEEN` is drawn.
     """
+    chances = EVENTFUL if eventful else {}
     pictures: list[Tensor] = []
     masks, clip_of = [], []
     while len(pictures) < clips:
-        kinds = [kind for kind in KINDS if rng.random() < 0.35]
+        kinds = [kind for kind in KINDS if rng.random() < chances.get(kind, COMMON)]
         script = write_script(rng, kinds, size=config.image_size, withheld=UNSEEN)
-        pace = int(rng.integers(1, min(LONGEST, (script.frames - 1) // (frames - 1)) + 1))
-        start = int(rng.integers(0, script.frames - pace * (frames - 1)))
-        there = np.flatnonzero(draw_masks(script, start).sum((1, 2)) >= LEAST)
+        start, pace = window(rng, script.frames, frames, eventful=eventful)
+        there = rng.permutation(np.flatnonzero(draw_masks(script, start).sum((1, 2)) >= LEAST))
         if not len(there):
             continue
-        chosen = np.sort(rng.permutation(there)[:objects])
+        if eventful:
+            there = np.array(sorted(there, key=lambda place: not script.actors[place].events))
+        chosen = np.sort(there[:objects])
         drawn = [draw_frame(script, start + pace * i) for i in range(frames)]
         clip_of += [len(pictures)] * len(chosen)
         pictures.append(to_tensor(np.stack([frame.picture for frame in drawn])))
         masks.append(np.stack([frame.masks[chosen] for frame in drawn], axis=1))
     return Sequences(torch.stack(pictures), small(np.concatenate(masks), config), torch.tensor(clip_of))
+
+
+def window(rng: np.random.Generator, length: int, frames: int, *, eventful: bool) -> tuple[int, int]:
+    """Where in a clip of `length` frames a sequence starts, and its pace."""
+    fastest = min(LONGEST, (length - 1) // (frames - 1))
+    pace = int(rng.integers(min(2, fastest) if eventful else 1, fastest + 1))
+    span = pace * (frames - 1)
+    if not eventful:
+        return int(rng.integers(0, length - span)), pace
+    return int(np.clip(length / 2 - rng.uniform(0.3, 0.7) * span, 0, length - 1 - span)), pace
 
 
 def draw_stills(

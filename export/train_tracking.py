@@ -3,7 +3,7 @@
 FILE holds a detector that `train_shapes` trained. It is frozen, so that what it finds stays exactly the same;
 only what is the tracker's alone learns. First `clicks` teaches the mask decoder to segment what it is pointed
 to, on single pictures; then `pairs` finds objects again on the next two frames of clips, `clips` follows them
-through a few more, and `paths` through many. All go on with clicks.
+through a few more, and `paths` through many, where things cross and hide. All go on with clicks.
 """
 
 from __future__ import annotations
@@ -47,13 +47,14 @@ class Stage:
     clips: int
     frames: int
     objects: int
+    eventful: bool = False
 
 
 STAGES = (
     Stage("clicks", 600, 2e-3, 6, 3, 0, 0, 4),
     Stage("pairs", 700, 1.5e-3, 2, 5, 3, 3, 4),
     Stage("clips", 700, 1.2e-3, 2, 5, 2, 6, 4),
-    Stage("paths", 400, 8e-4, 2, 5, 1, 11, 4),
+    Stage("paths", 650, 1e-3, 1, 5, 1, 10, 4, eventful=True),
 )
 
 
@@ -100,7 +101,14 @@ class Training:
         rounds = int(rng.integers(1, stage.rounds + 1))
         losses = {"clicks": Follower(self.model, stills, rng).clicks(rounds)}
         if stage.clips:
-            clips = draw_sequences(rng, config, clips=stage.clips, frames=stage.frames, objects=stage.objects)
+            clips = draw_sequences(
+                rng,
+                config,
+                clips=stage.clips,
+                frames=stage.frames,
+                objects=stage.objects,
+                eventful=stage.eventful,
+            )
             losses |= Follower(self.model, clips, rng).follow()
         return losses
 

@@ -119,14 +119,27 @@ class Step:
 def played(
     session: Seams, clip: Clip, recorded: VideoClip, settings: Settings | None = None
 ) -> Iterator[Step]:
-    """Step by step through one clip."""
-    config = session.model.config
+    """Step by step through one clip of the seeded networks."""
     case = next(case for case in load_recording().cases if case.phrase == PHRASE)
-    tokens = session.fetch(session.run("text", {"token_ids": case.token_ids})["text_tokens"])[0]
-    phrases = Phrases(session, length=config.text_length, pack={PHRASE: (tokens, case.token_ids[0] != 0)})
+    return followed(session, clip, recorded, phrase=PHRASE, token_ids=case.token_ids, settings=settings)
+
+
+def followed(
+    session: Seams,
+    clip: Clip,
+    recorded: VideoClip,
+    *,
+    phrase: str,
+    token_ids: NDArray[np.int32],
+    settings: Settings | None = None,
+) -> Iterator[Step]:
+    """Step by step through one clip. `token_ids` [1, L] of the phrase, as the official session had them."""
+    config = session.model.config
+    tokens = session.fetch(session.run("text", {"token_ids": token_ids})["text_tokens"])[0]
+    phrases = Phrases(session, length=config.text_length, pack={phrase: (tokens, token_ids[0] != 0)})
     tracker = Tracker(session, config, phrases, settings=settings)
     session.begin(tracker, clip, recorded)
-    tracker.add(PHRASE)
+    tracker.add(phrase)
     delayed = Delayed(tracker)
     for index, (picture, theirs) in enumerate(zip(clip.pictures, recorded.frames, strict=True)):
         before = {track.id: attended(track, index) for track in tracker.tracks}

@@ -6,25 +6,29 @@ import argparse
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
+import trained_clips
 from comparison import LIMIT, Apart, compare
 from oracles.official_video_script import draw
 from oracles.video_recording import VideoClip, VideoRecording, load_video
-from replay import Seams, official_model, played
+from replay import Seams, Step, official_model, played
+
+from sam3_edge.export.model import fold
 
 Row = dict[str, Any]
-KINDS = ("scripted", "real")
+KINDS = ("scripted", "real")  # with seeded weights; "trained" has those that ship
 
 
-def replay_clip(session: Seams, recorded: VideoClip) -> Row:
+def replay_clip(steps: Iterable[Step], recorded: VideoClip) -> Row:
     """One clip, to its end whatever differs: our events, the largest differences, and what was not equal."""
     apart, events, unequal = Apart(), Counter[str](), []
-    for step in played(session, draw(recorded.name), recorded):
+    for step in steps:
         events.update(event.kind for event in step.ours.events)
         try:
             apart.add(compare(step, exact=recorded.name.startswith("scripted")))
@@ -47,13 +51,20 @@ def rows_of(recording: VideoRecording, folder: Path) -> Iterator[Row]:
         session = Seams(official_model(recording, folder, kind=kind))
         for clip in recording.clips:
             if clip.name.startswith(kind):
-                yield replay_clip(session, clip)
+                yield replay_clip(played(session, draw(clip.name), clip), clip)
 
 
-def summary(rows: list[Row], recording: VideoRecording) -> dict[str, Any]:
+def trained_rows(recording: VideoRecording) -> Iterator[Row]:
+    """All clips of the built-in model."""
+    session = Seams(fold(trained_clips.trained().model))
+    for number, clip in enumerate(recording.clips):
+        yield replay_clip(trained_clips.replayed(session, trained_clips.draw(number), clip), clip)
+
+
+def summary(rows: list[Row], recording: VideoRecording, trained: VideoRecording) -> dict[str, Any]:
     """What is committed: by kind of clip, and clip by clip."""
     kinds: dict[str, Any] = {}
-    for kind in KINDS:
+    for kind in (*KINDS, "trained"):
         mine = [row for row in rows if row["clip"].startswith(kind)]
         apart, events = Apart(), Counter[str]()
         for row in mine:
@@ -65,9 +76,10 @@ def summary(rows: list[Row], recording: VideoRecording) -> dict[str, Any]:
             "mismatches": sum(len(row["mismatches"]) for row in mine),
             "largest_differences": asdict(apart),
             "our_events": dict(sorted(events.items())),
-            "official_events": recording.counts[kind],
+            "official_events": (recording.counts | trained.counts)[kind],
         }
-    return {"recording": recording.digest, "limit": LIMIT, **kinds, "clips": rows}
+    digests = {"recording": recording.digest, "trained_recording": trained.digest}
+    return {**digests, "limit": LIMIT, **kinds, "clips": rows}
 
 
 def main() -> int:
@@ -75,12 +87,12 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="the JSON to write")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    recording, rows = load_video(), []
+    recording, trained, rows = load_video(), load_video("trained"), []
     with tempfile.TemporaryDirectory() as folder:
-        for row in rows_of(recording, Path(folder)):
+        for row in chain(rows_of(recording, Path(folder)), trained_rows(trained)):
             print(row["clip"], row["apart"], row["mismatches"] or "equal", flush=True)
             rows.append(row)
-    options.output.write_text(json.dumps(summary(rows, recording), indent=1) + "\n")
+    options.output.write_text(json.dumps(summary(rows, recording, trained), indent=1) + "\n")
     return int(any(row["mismatches"] for row in rows))
 
 

@@ -25,7 +25,7 @@ from PIL import Image
 from .official_environment import prepare_imports
 from .official_video_script import NAMES, Clip, draw
 from .recording import FOLDER, differences
-from .video_recording import PARTS
+from .video_recording import PARTS, video_weights
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -68,15 +68,20 @@ def open_session() -> Any:
     return Listener(build_video(Sizes()))
 
 
-def record_clip(listener: Any, clip: Clip) -> tuple[Arrays, dict[str, Any]]:
-    """Run one clip. Returns the rows of its frames, and what video.json says of it."""
+def record_seeded(listener: Any, clip: Clip) -> tuple[Arrays, dict[str, Any]]:
+    """One of the clips that the networks with seeded weights see."""
     from .official_video_model import pour
 
+    pour(listener.model, video_weights("scripted" if clip.script else "real"), all_of_them=True)
+    return record_clip(listener, clip, PHRASE)
+
+
+def record_clip(listener: Any, clip: Any, phrase: str) -> tuple[Arrays, dict[str, Any]]:
+    """Run one clip. Returns the rows of its frames, and what the JSON says of it."""
     listener.begin(clip.script)
     model = listener.model
-    pour(model, "scripted" if clip.script else "real")
     state = model.init_state(resource_path=[Image.fromarray(picture) for picture in clip.pictures])
-    _, first = model.add_prompt(state, frame_idx=0, text_str=PHRASE)
+    _, first = model.add_prompt(state, frame_idx=0, text_str=phrase)
     frames = len(clip.pictures)
     shown = {0: first} | dict(
         model.propagate_in_video(state, start_frame_idx=1, max_frame_num_to_track=frames)
@@ -209,11 +214,11 @@ def summed(counts: list[dict[str, int]]) -> dict[str, int]:
     return {event: sum(count[event] for count in counts) for event in counts[0]} if counts else {}
 
 
-def write(arrays: Arrays, info: dict[str, Any]) -> None:
-    np.savez_compressed(FOLDER / "video.npz", allow_pickle=False, **arrays)
+def write(arrays: Arrays, info: dict[str, Any], name: str = "video") -> None:
+    np.savez_compressed(FOLDER / f"{name}.npz", allow_pickle=False, **arrays)
     lines = [f' "{key}": {json.dumps(value)}' for key, value in info.items() if key != "clips"]
     each = ",\n  ".join(json.dumps(clip) for clip in info["clips"])
-    (FOLDER / "video.json").write_text("{\n" + ",\n".join([*lines, f' "clips": [\n  {each}\n ]']) + "\n}\n")
+    (FOLDER / f"{name}.json").write_text("{\n" + ",\n".join([*lines, f' "clips": [\n  {each}\n ]']) + "\n}\n")
 
 
 def main() -> int:
@@ -225,20 +230,25 @@ def main() -> int:
 
     with InSession():
         listener = open_session()
-        recorded = [record_clip(listener, clip) for clip in map(draw, NAMES)]
+        recorded = [record_seeded(listener, clip) for clip in map(draw, NAMES)]
         arrays, info = joined(recorded)
     for kind, counts in info["counts"].items():
         print(f"{kind}: " + ", ".join(f"{count} {event}" for event, count in counts.items()))
     if options.write:
         write(arrays, info)
         return 0
-    if json.loads((FOLDER / "video.json").read_text())["digest"] != info["digest"]:
+    return compared(arrays, info["digest"], "video")
+
+
+def compared(arrays: Arrays, digest: str, name: str) -> int:
+    """0 if the committed recording of that name says the same, else 1."""
+    if json.loads((FOLDER / f"{name}.json").read_text())["digest"] != digest:
         print("other clips than recorded: run with --write")
         return 1
-    with np.load(FOLDER / "video.npz", allow_pickle=False) as recorded:
+    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as recorded:
         apart = differences(dict(recorded), arrays)
-    name, largest = max(apart.items(), key=lambda item: item[1])
-    print(f"largest difference from the recording: {largest:.1e} ({name}); allowed {TOLERANCE:.0e}")
+    part, largest = max(apart.items(), key=lambda item: item[1])
+    print(f"largest difference from the recording: {largest:.1e} ({part}); allowed {TOLERANCE:.0e}")
     return int(largest > TOLERANCE)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sam3.model import sam3_image, sam3_video_inference
 from sam3.model.model_misc import TransformerWrapper
 from sam3.model.vl_combiner import SAM3VLBackbone
@@ -13,8 +16,7 @@ from sam3.perflib import connected_components
 
 from .official_environment import OnCpu
 from .official_model import Sizes, box_decoder, fusion, geometry, mask_head, scorer, text, vision
-from .official_tracker import MEMORY_DIM, MEMORY_LAYERS, build_tracker
-from .video_recording import video_weights
+from .official_tracker import TINY, TrackerSizes, build_tracker
 
 # What Meta's builder gives the session (model_builder.build_sam3_video_model, its default arguments).
 SETTINGS: dict[str, Any] = {
@@ -36,19 +38,8 @@ SETTINGS: dict[str, Any] = {
     "masklet_confirmation_enable": False,
     "decrease_trk_keep_alive_for_empty_masklets": False,
 }
-# The tracker's numbers, under the names of `sam3_edge.spec.ModelConfig`; those without a constant are Meta's.
-TRACKER = {
-    "memory_dim": MEMORY_DIM,
-    "memory_layers": MEMORY_LAYERS,
-    "memory_mlp": Sizes.mlp,
-    "memory_times": 7,
-    "memory_slots": 10,
-    "pointer_slots": 19,
-    "fuser_layers": 2,
-    "sam_heads": 8,
-    "sam_mlp": 2048,
-    "sam_score_dim": 256,
-}
+# The rest of the tracker's numbers: Meta's.
+TRACKER = {**asdict(TINY), "memory_times": 7, "memory_slots": 10, "pointer_slots": 19}
 
 
 class InSession(OnCpu):
@@ -81,7 +72,7 @@ def wrap(owner: Any, name: str, around: Callable[..., Any]) -> None:
     setattr(owner, name, lambda *args, **named: around(original, *args, **named))
 
 
-def build_video(s: Sizes) -> Any:
+def build_video(s: Sizes, t: TrackerSizes = TINY) -> Any:
     """Meta's session class with its own loop, made to run here by the functions below."""
     detector = sam3_image.Sam3ImageOnVideoMultiGPU(
         backbone=SAM3VLBackbone(scalp=1, visual=vision(s), text=text(s)),
@@ -96,7 +87,11 @@ def build_video(s: Sizes) -> Any:
         supervise_joint_box_scores=True,
     )
     model = sam3_video_inference.Sam3VideoInferenceWithInstanceInteractivity(
-        detector=detector, tracker=build_tracker(s), image_size=s.image_size, compile_model=False, **SETTINGS
+        detector=detector,
+        tracker=build_tracker(s, t),
+        image_size=s.image_size,
+        compile_model=False,
+        **SETTINGS,
     ).eval()
     accept_empty_batches()
     round_memories(model.tracker)
@@ -104,12 +99,12 @@ def build_video(s: Sizes) -> Any:
     return model
 
 
-def pour(model: Any, kind: str) -> None:
-    """The checkpoint for "scripted" or for "real" clips (`video_weights`), in place."""
-    weights = video_weights(kind)
+def pour(model: Any, weights: Mapping[str, NDArray[np.float32]], *, all_of_them: bool) -> None:
+    """Weights by official name into the model, in place. `all_of_them`: the model has no other."""
     state = {name: w for name, w in model.state_dict().items() if w.is_floating_point()}
-    if {name: tuple(w.shape) for name, w in state.items()} != {n: w.shape for n, w in weights.items()}:
-        raise ValueError("video model: other names or shapes than image.json; record the image model first")
+    strange = {n for n, w in weights.items() if n not in state or tuple(state[n].shape) != w.shape}
+    if strange or (all_of_them and len(state) != len(weights)):
+        raise ValueError(f"video model: other names or shapes than the weights: {sorted(strange)[:3]}")
     for name, weight in weights.items():
         state[name].copy_(torch.from_numpy(weight))
 

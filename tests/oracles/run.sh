@@ -28,4 +28,10 @@ failed=0
 for oracle in official_image official_metrics official_hota official_video; do
     "$venv/bin/python" -m "oracles.$oracle" $write || failed=1
 done
+
+# The built-in model: `trained_clips` is ours, and runs where we are installed (SAM3_EDGE_PYTHON: its interpreter).
+shown=$(mktemp -d)
+trap 'rm -rf "$shown"' EXIT
+"${SAM3_EDGE_PYTHON:-python3}" -m trained_clips "$shown/shown.npz"
+"$venv/bin/python" -m oracles.official_trained "$shown/shown.npz" $write || failed=1
 exit $failed

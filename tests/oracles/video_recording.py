@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -151,10 +150,10 @@ class VideoRecording:
 PARTS = {"detections": Detections, "tracks": Tracks, "births": Births, "shown": Shown}
 
 
-def load_video(folder: Path = FOLDER) -> VideoRecording:
-    """Read the committed recording."""
-    info = json.loads((folder / "video.json").read_text())
-    with np.load(folder / "video.npz", allow_pickle=False) as file:
+def load_video(name: str = "video") -> VideoRecording:
+    """Read a committed recording: "video", or "trained" with the built-in model's weights."""
+    info = json.loads((FOLDER / f"{name}.json").read_text())
+    with np.load(FOLDER / f"{name}.npz", allow_pickle=False) as file:
         arrays = dict(file)
     frames = frames_of(arrays, [clip["size"] for clip in info["clips"] for _ in range(clip["frames"])])
     clips = tuple(
