@@ -2,51 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import math
 import os
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
+from sam3_edge.benchmarks.http_camera import SIDE, pictures
 
-from sam3_edge.shapes.clips import draw_clip
-from sam3_edge.shapes.scripts import cast, film
-
-SIDE, COUNT = 224, 40
 PATIENCE = 60.0  # seconds for what must come at all: machines are slow
 SERVER = Path(__file__).with_name("rtsp_server.py")
-
-
-@cache
-def pictures(side: int = SIDE, count: int = COUNT) -> list[bytes]:
-    """Two red circles, a blue star and a green square that go round: JPEG files."""
-    rng = np.random.default_rng(3)
-
-    def ring(x: float, y: float, reach: float, radius: float) -> tuple[tuple[float, ...], ...]:
-        turns = (2 * math.pi * i / 8 for i in range(9))
-        return tuple((x + reach * math.cos(t), y + reach * math.sin(t), radius, t) for t in turns)
-
-    actors = [
-        cast(rng, ("circle", "red", "plain"), ring(-45, -30, 28, 22)),
-        cast(rng, ("circle", "red", "striped"), ring(50, 45, 25, 18)),
-        cast(rng, ("star", "blue", "plain"), ring(45, -40, 30, 24)),
-        cast(rng, ("square", "green", "plain"), ring(-50, 50, 24, 20)),
-    ]
-    script = film(rng, actors, size=side, frames=count + 1, moving=False)
-    found = []
-    for frame in list(draw_clip(replace(script, grain=3)))[:count]:
-        file = io.BytesIO()
-        Image.fromarray(frame.picture).save(file, "JPEG", quality=90)
-        found.append(file.getvalue())
-    return found
 
 
 def write_pictures(folder: Path, side: int = SIDE) -> Path:

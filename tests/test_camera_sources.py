@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from camera_rig import Rtsp, descendants, free_port, pictures, until, write_pictures
-from mjpeg_server import Camera
+from camera_rig import Rtsp, descendants, free_port, until, write_pictures
 from numpy.typing import NDArray
 from PIL import Image
 
+from sam3_edge.benchmarks.http_camera import Camera, pictures
 from sam3_edge.camera.address import parse_address
 from sam3_edge.camera.capture import Capture, Source
 from sam3_edge.camera.program import Wish, program_for
@@ -149,7 +149,7 @@ def test_an_http_camera_with_a_password(reader: str) -> None:
         assert not any(word in line for line in lines for word in HIDDEN), lines
     camera.stop()
     wrong = Source(parse_address(camera.url.replace("//", "//anna:wr0ngword@")), reader=reader)
-    camera = Camera(pictures(), rate=20, port=camera.server_address[1], login=":".join(LOGIN)).start()
+    camera = Camera(pictures(), rate=20, port=camera.port, login=":".join(LOGIN)).start()
     with capturing(wrong) as (capture, notes):
         until(lambda: notes)
         assert not any(word in note for note in notes for word in ("wr0ng", "anna")), notes

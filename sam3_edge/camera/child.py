@@ -15,7 +15,9 @@ from typing import Any
 
 RTSP = "rtsp_transport;tcp|"
 # Of probing a stream: 5 s and more by default, of which a camera that comes back would not be seen.
-OPTIONS = "fflags;nobuffer|analyzeduration;1000000|probesize;1000000|stimeout;8000000|timeout;8000000"
+OPTIONS = "fflags;nobuffer|analyzeduration;1000000|probesize;1000000|fpsprobesize;0|" + (
+    "stimeout;8000000|timeout;8000000"  # microseconds; the first is the name that FFmpeg 4 has for RTSP
+)
 
 
 def main() -> None:

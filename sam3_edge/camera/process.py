@@ -13,13 +13,15 @@ from collections import deque
 from sam3_edge.camera.program import Program
 
 LAST = 5  # lines that are kept of what a child says
-# Asks the kernel to be killed when the thread that started it ends, before it becomes the program. Not a
+# Asks the kernel to be killed when the thread that started it ends, before it becomes the program; in a group
+# of its own, so that a terminal's Ctrl-C is for the parent alone, and a kill reaches its children. Not a
 # `preexec_fn`: after a fork in a program with threads, Python may wait for ever for a lock.
 BOUND = """
 import ctypes, os, sys
 ctypes.CDLL(None).prctl(1, 9)
 if os.getppid() != int(sys.argv[1]):
     os._exit(1)
+os.setpgid(0, 0)
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
@@ -41,7 +43,6 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            start_new_session=True,  # a terminal's Ctrl-C is for the parent, and a kill reaches its children
         )
         assert self.process.stdin and self.process.stdout and self.process.stderr
         self.output = self.process.stdout.fileno()
@@ -60,8 +61,9 @@ class Child:
 
     def kill(self) -> None:
         """End it and all its children, and wait until it is gone."""
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError):  # it is gone, or has no group yet
             os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(OSError):
