@@ -1,8 +1,8 @@
 """A live run through every kind of fault, for hours: `python -m sam3_edge.benchmarks.soak --minutes 60`.
 
 The command line runs in a process of its own on an HTTP camera; faults come at equal times, each kind in
-turn. What is measured: whether it ends, how long its page does not answer, how long after a fault is over there
-is a new frame, and its memory.
+turn. What is measured: whether it ends, how long its page does not answer, how long after a fault is over
+there is a new frame, and its memory.
 """
 
 from __future__ import annotations

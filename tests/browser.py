@@ -39,7 +39,7 @@ class Browser:
             [program, f"--user-data-dir={folder}", *FLAGS],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            preexec_fn=os.setpgrp,  # a group of its own, to be killed with all its children
         )
         self.loop.run_until_complete(self.connect())
 

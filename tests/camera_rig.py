@@ -24,10 +24,10 @@ def write_pictures(folder: Path, side: int = SIDE) -> Path:
     return folder
 
 
-def until(good: Callable[[], Any], *, patience: float = PATIENCE) -> Any:
+def until(good: Callable[..., Any], *args: Any, patience: float = PATIENCE) -> Any:
     """Wait for something to be so, and give it."""
     end = time.monotonic() + patience
-    while not (value := good()):
+    while not (value := good(*args)):
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.01)
     return value
