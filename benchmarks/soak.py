@@ -8,17 +8,9 @@ there is a new frame, and its memory.
 from __future__ import annotations
 
 import json
-import os
-import random
-import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,240 +21,15 @@ from sam3_edge import console
 from sam3_edge.errors import CheckError
 from sam3_edge.writing import write_file
 
+from .camera_faults import FAULTS
 from .http_camera import Camera, pictures
 from .machine import facts
 from .memory_plot import Panel, Series, plot
+from .watched_run import HANG, WatchedRun
 
-HANG, RECOVERY = 5.0, 5.0  # seconds
+RECOVERY = 5.0  # seconds
 SLOPE = 4.0  # MB an hour
 SETTLED = 15  # minutes
-GRACE = 120.0  # seconds until the first frame: a model loads
-
-
-@dataclass
-class Fault:
-    """One fault: when it began, in seconds; how long after its end there was a new frame, None for never."""
-
-    kind: str
-    at: float
-    lasted: float = 0.0
-    recovered: float | None = None
-
-
-@dataclass
-class Soak:
-    """A run that is watched. readings: second, megabytes, frames seen; silent: the page's longest silence."""
-
-    camera: Camera
-    folder: Path
-    phrase: str
-    began: float = field(default_factory=time.monotonic)
-    faults: list[Fault] = field(default_factory=list)
-    readings: list[tuple[float, float, int]] = field(default_factory=list)
-    silent: float = 0.0
-    standing: float = 0.0
-    page: str = ""
-
-    def start(self) -> None:
-        """The command line, on the camera."""
-        words = [
-            "run",
-            self.camera.url,
-            "--prompt",
-            self.phrase,
-            "--view",
-            "web",
-            "--port",
-            "0",
-            "--threads",
-            "1",
-        ]
-        words += ["--rotate-mb", "1", "--keep-files", "4", "--snapshot-on", "birth", "--max-age", "30"]
-        words += ["-o", str(self.folder / "out"), "--health", str(self.folder / "health.json")]
-        self.log = (self.folder / "log").open("wb")
-        self.process = subprocess.Popen([sys.executable, "-m", "sam3_edge", *words], stderr=self.log)
-        until = time.monotonic() + GRACE
-        while not self.page:
-            for line in (self.folder / "log").read_text().splitlines():
-                self.page = line.split("watch at ")[-1] if "watch at " in line else self.page
-            self.check(until)
-        while not self.seen():
-            self.check(until)
-
-    def check(self, until: float) -> None:
-        """Raises `CheckError` if it has ended, or it is too late."""
-        if self.process.poll() is not None or time.monotonic() > until:
-            raise CheckError(f"the run does not start: {(self.folder / 'log').read_text()[-2000:]}")
-        time.sleep(0.2)
-
-    def health(self) -> dict[str, Any]:
-        """What its page says. How long it did not answer is remembered."""
-        asked = time.monotonic()
-        while self.process.poll() is None:
-            try:
-                with urllib.request.urlopen(f"{self.page}health", timeout=HANG) as answer:
-                    told: dict[str, Any] = json.load(answer)
-                    break
-            except OSError:
-                time.sleep(0.2)
-        else:
-            raise CheckError(f"the run ended with {self.process.poll()}")
-        self.silent = max(self.silent, time.monotonic() - asked)
-        return told
-
-    def seen(self) -> int:
-        """Frames that went through the model."""
-        return int(self.health()["feeds"][0]["seen"])
-
-    def read(self) -> int:
-        """Note the memory, and how many frames there were."""
-        told = self.health()
-        seen = int(told["feeds"][0]["seen"])
-        self.readings.append((time.monotonic() - self.began, float(told["memory_mb"]), seen))
-        return seen
-
-    def calm(self, until: float) -> None:
-        """Nothing happens for a while; frames must go on."""
-        last, since = self.read(), time.monotonic()
-        while time.monotonic() < until:
-            time.sleep(min(1.0, max(0.0, until - time.monotonic())))
-            if (seen := self.read()) > last:
-                last, since = seen, time.monotonic()
-            self.standing = max(self.standing, time.monotonic() - since)
-
-    def suffer(self, kind: str, fault: Callable[[Soak], None]) -> Fault:
-        """One fault, and the time from its end to the next new frame."""
-        noted = Fault(kind, round(time.monotonic() - self.began, 1))
-        self.faults.append(noted)
-        began = time.monotonic()
-        fault(self)
-        ended = time.monotonic()
-        noted.lasted = round(ended - began, 2)
-        before = self.seen()
-        while time.monotonic() < ended + 60:
-            if self.seen() > before:
-                noted.recovered = round(time.monotonic() - ended, 2)
-                return noted
-            time.sleep(0.1)
-        return noted
-
-    def child(self) -> int:
-        """The process that reads the camera."""
-        for name in filter(str.isdecimal, os.listdir("/proc")):
-            try:
-                parent = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
-                words = Path(f"/proc/{name}/cmdline").read_bytes()
-            except OSError:
-                continue
-            if parent == self.process.pid and b"camera.child" in words:
-                return int(name)
-        return 0
-
-    def hit(self, number: int) -> None:
-        """Send a signal to the process that reads the camera."""
-        if child := self.child():
-            os.kill(child, number)
-
-    def stop(self) -> int:
-        """End it as a service manager does; its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(30)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
-        finally:
-            self.log.close()
-
-
-def unplug(soak: Soak) -> None:
-    """The camera is gone for some seconds."""
-    port, shown, rate = soak.camera.port, soak.camera.pictures, soak.camera.rate
-    soak.camera.stop()
-    time.sleep(4)
-    soak.camera = Camera(shown, rate=rate, port=port).start()
-
-
-def way(name: str, seconds: float) -> Callable[[Soak], None]:
-    """The camera works in another way for some seconds."""
-
-    def fault(soak: Soak) -> None:
-        soak.camera.way = name
-        if name == "refusing":
-            soak.camera.hang_up()
-        time.sleep(seconds)
-        soak.camera.way = "well"
-
-    return fault
-
-
-def hang_up(soak: Soak) -> None:
-    soak.camera.hang_up()
-
-
-def resize(soak: Soak) -> None:
-    """The camera's pictures have another size for some seconds, without a new connection."""
-    soak.camera.pictures = pictures(160)
-    time.sleep(4)
-    soak.camera.pictures = pictures()
-
-
-def kill(soak: Soak) -> None:
-    soak.hit(signal.SIGKILL)
-
-
-def halt(soak: Soak) -> None:
-    soak.hit(signal.SIGSTOP)
-
-
-def strangers(soak: Soak) -> None:
-    """Twenty connections that send what is no request, and stay."""
-    host, _, port = soak.page.split("/")[2].partition(":")
-    lines = [socket.create_connection((host, int(port)), timeout=5) for _ in range(20)]
-    chance = random.Random(1)
-    for place, line in enumerate(lines):
-        line.sendall(
-            [b"GET /ws HTTP/1.1\r\n", chance.randbytes(4000), b"POST /login HTTP/1.1\r\nHost: x\r\n\r\n"][
-                place % 3
-            ]
-        )
-    time.sleep(3)
-    for line in lines:
-        line.close()
-
-
-def ask(soak: Soak) -> None:
-    """Another phrase for some seconds, through the page."""
-    from aiohttp import ClientSession
-
-    async def talk() -> None:
-        async with ClientSession() as session:
-            origin = {"Origin": soak.page.rstrip("/")}
-            async with session.ws_connect(f"{soak.page}ws", headers=origin) as channel:
-                await channel.send_json({"do": "add", "phrase": "blue star"})
-                await asyncio.sleep(3)
-                await channel.send_json({"do": "remove", "concept": "blue star"})
-                await asyncio.sleep(0.5)
-
-    import asyncio
-
-    asyncio.run(talk())
-
-
-FAULTS: dict[str, Callable[[Soak], None]] = {
-    "unplugged": unplug,
-    "frozen": way("frozen", 4),
-    "hung up": hang_up,
-    "garbage": way("garbage", 3),
-    "cut pictures": way("cut", 3),
-    "slow": way("slow", 4),
-    "refusing": way("refusing", 3),
-    "other size": resize,
-    "reader killed": kill,
-    "reader halted": halt,
-    "strangers on the page": strangers,
-    "another phrase": ask,
-}
 
 
 def slope(points: list[tuple[float, float]]) -> float | None:
@@ -280,7 +47,7 @@ def minima(readings: list[tuple[float, float, int]]) -> list[tuple[float, float]
     return [(float(minute), size) for minute, size in sorted(by_minute.items())]
 
 
-def report(soak: Soak, code: int, minutes: float) -> dict[str, Any]:
+def report(soak: WatchedRun, code: int, minutes: float) -> dict[str, Any]:
     """What is measured, and what is wrong with it."""
     late = [f for f in soak.faults if f.recovered is None or f.recovered > RECOVERY]
     memory = minima(soak.readings)
@@ -316,7 +83,7 @@ def report(soak: Soak, code: int, minutes: float) -> dict[str, Any]:
 def main(minutes: float, faults: int, rate: float, phrase: str, output: Path) -> None:
     """Run, watch, and exit with 5 if anything is wrong."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        soak = Soak(Camera(pictures(), rate=rate).start(), Path(folder), phrase)
+        soak = WatchedRun(Camera(pictures(), rate=rate).start(), Path(folder), phrase)
         soak.start()
         soak.began = time.monotonic()
         for number in range(faults):

@@ -312,7 +312,7 @@ def of(concept: str) -> str:
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[str]:
     """The address of a command's page, with its token."""
-    camera = Camera(pictures(448), rate=8).start()
+    camera = Camera(pictures(448), rate=4).start()
     words = (
         camera.url,
         "--prompt",
@@ -346,14 +346,14 @@ def test_the_page_in_a_browser(tmp_path: Path, watched: str) -> None:
         before = page.until(of("red circle"), lambda ids: len(ids) == 2)
         page.until("$('picture').naturalWidth > 0")
         one = page.picture()
-        assert one != page.until("1") and page.picture() != one  # it moves
+        until(lambda: page.picture() != one)  # it moves
 
         page.ask("$('phrase').value = 'blue star'; $('ask').requestSubmit()")
         began = time.monotonic()
         page.until(of("blue star"), lambda ids: len(ids) > 0)
         took = time.monotonic() - began
         print(f"masks of a new phrase after {took:.2f} s")
-        assert page.ask(of("red circle")) == before
+        assert set(page.ask(of("red circle"))) >= set(before)
         for place, colour in enumerate(("#ffd23f", "#ff5da2")):
             chip = f"document.querySelectorAll('.chip input')[{place}]"
             page.ask(f"{chip}.value = '{colour}'; {chip}.onchange({{ target: {chip} }})")

@@ -62,8 +62,9 @@ class Live:
         plan: LivePlan,
         *,
         note: Callable[[str], object] = lambda text: None,
+        stopping: threading.Event | None = None,
     ) -> None:
-        """Raises `UsageError` for a phrase that cannot be asked."""
+        """`stopping`: ends the run when it is set. Raises `UsageError` for a phrase that cannot be asked."""
         self.model, self.plan, self.note = model, plan, note
         ready = threading.Condition()
         self.feeds: list[Feed] = []
@@ -83,7 +84,7 @@ class Live:
         self.began = time.monotonic()
         self.watchdog = Watchdog()
         self.told = self.shed = 0.0
-        self.stopping = threading.Event()
+        self.stopping = stopping or threading.Event()
 
     def start(self) -> None:
         """Begin everything."""

@@ -97,30 +97,42 @@ def run(
     sources: Sequence[str], *, json_: bool, view: str | None, bundle: Path | None, **options: Any
 ) -> None:
     """Live sources until they are over, or somebody stops it."""
-    from sam3_edge import console, load
+    # Before anything is loaded: some libraries lose a KeyboardInterrupt that comes while they are imported.
+    with stopping_on_signals(threading.Event()) as stopping:
+        summary = follow(sources, view=view, bundle=bundle, stopping=stopping, **options)
+    if json_:
+        from sam3_edge import console
+
+        console.emit(summary)
+    else:
+        for feed in summary["feeds"]:
+            click.echo("{source}: {seen} frames, {dropped} dropped, {restarts} restarts".format(**feed))
+
+
+def follow(
+    sources: Sequence[str],
+    *,
+    view: str | None,
+    bundle: Path | None,
+    stopping: threading.Event,
+    **options: Any,
+) -> dict[str, Any]:
+    """The run itself; what it came to."""
+    from sam3_edge import load
     from sam3_edge.camera.conceal import conceal
     from sam3_edge.camera.live import Live
     from sam3_edge.verbs.live_plan import plan_of, serving_of, sources_of
 
     if not conceal([*sources, *([options["push"]] if options["push"] else [])]):
-        warn(
-            "the password in the address can be seen in this process's command line: pass --credentials FILE"
-        )
-    found = sources_of(sources, **options)
-    plan = plan_of(**options)
+        warn("the password in the address can be seen in the list of processes: pass --credentials FILE")
+    found, plan = sources_of(sources, **options), plan_of(**options)
     serving = serving_of(**options) if view == "web" else None
     with load(bundle, threads=options["threads"], device=options["device"]) as model:
         for lost in model.phrases.truncated(plan.phrases):
             warn(lost)
-        live = Live(model, found, plan, note=note)
-        with stopping_on_signals(live.stopping):
-            show(live, view or "none", serving)
-        summary = summary_of(live)
-    if json_:
-        console.emit(summary)
-    else:
-        for feed in summary["feeds"]:
-            click.echo("{source}: {seen} frames, {dropped} dropped, {restarts} restarts".format(**feed))
+        live = Live(model, found, plan, note=note, stopping=stopping)
+        show(live, view or "none", serving)
+        return summary_of(live)
 
 
 def show(live: Live, view: str, serving: Serving | None) -> None:
@@ -162,7 +174,7 @@ def announce(web: WebView, serving: Serving) -> None:
 
 
 @contextmanager
-def stopping_on_signals(stopping: threading.Event) -> Iterator[None]:
+def stopping_on_signals(stopping: threading.Event) -> Iterator[threading.Event]:
     """Ctrl-C and SIGTERM end a live run well, which is its normal end; a second one ends it at once."""
 
     def stop(number: int, _: Any) -> None:
@@ -172,7 +184,7 @@ def stopping_on_signals(stopping: threading.Event) -> Iterator[None]:
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield stopping
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
