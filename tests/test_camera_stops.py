@@ -37,7 +37,7 @@ def test_a_live_run_ends_well_by_ctrl_c_and_its_summary_is_one_document(tmp_path
     try:
         line = Path(f"/proc/{live.process.pid}/cmdline")
         results = tmp_path / "run" / "out" / "results.jsonl"
-        until(lambda: results.exists() and results.read_bytes().count(b"\n") > 3)
+        until(lambda: results.exists() and results.read_bytes().count(b"\n") > 4)
         assert b"s3cret" not in line.read_bytes() and b"anna" not in line.read_bytes()
         assert live.signal(signal.SIGINT) == 0
         assert live.process.stdout

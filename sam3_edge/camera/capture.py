@@ -94,28 +94,31 @@ class Capture(threading.Thread):
 
     def run_live(self) -> None:
         """One child after the other, each after a longer wait as long as none gives a frame."""
-        program, wait = program_for(self.source.address, self.source.wish, self.source.reader), FIRST_WAIT
+        program, wait = program_for(self.source.address, self.source.wish, self.source.reader), 0.0
         while not self.stopping.is_set():
-            self.state, before, began = "opening", self.count, time.monotonic()
+            if not program.told:
+                self.stopping.wait(wait)  # it would begin at once
             with self.killed:
                 if self.stopping.is_set():
                     return
-                self.child = Child(program)
+                child = self.child = Child(program)
             try:
-                why = self.watch(FrameStream(self.child.output, program.size))
+                if program.told:
+                    self.stopping.wait(wait)
+                self.state, before, began = "opening", self.count, time.monotonic()
+                child.begin()
+                why = self.watch(FrameStream(child.output, program.size), child)
             finally:
-                self.child.kill()
+                child.kill()
             if self.stopping.is_set():
                 return
-            wait = FIRST_WAIT if self.count > before else min(2 * wait, LAST_WAIT)
+            wait = FIRST_WAIT if self.count > before else min(2 * max(wait, FIRST_WAIT), LAST_WAIT)
             self.state, self.restarts, self.runs = "waiting", self.restarts + 1, self.runs + 1
             self.lost = self.lost or (time.monotonic() if self.count > before else began)
             self.note(f"{self.source.address}: {why}; trying again in {wait:g} s")
-            self.stopping.wait(wait)
 
-    def watch(self, stream: FrameStream) -> str:
+    def watch(self, stream: FrameStream, child: Child) -> str:
         """Pass frames on until there are none; why there are none."""
-        assert self.child is not None
         patience = self.patience
         while not self.stopping.is_set():
             try:
@@ -128,7 +131,7 @@ class Capture(threading.Thread):
                 return str(error)
             if picture is None:
                 time.sleep(0.05)  # what it says comes through another pipe
-                said = self.child.said[-1] if self.child.said else "it ended"
+                said = child.said[-1] if child.said else "it ended"
                 return self.source.address.scrub(said)
             self.state, self.lost, patience = "running", None, self.source.silent
             self.patience = self.source.opening

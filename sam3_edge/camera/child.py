@@ -22,16 +22,19 @@ OPTIONS = "fflags;nobuffer|analyzeduration;1000000|probesize;1000000|fpsprobesiz
 
 def main() -> None:
     """Read until there is nothing more. Exit code 1 with a line on stderr when the camera cannot be read."""
-    asked = json.loads(sys.stdin.readline())
-    threading.Thread(target=end_with_parent, daemon=True).start()
-    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = (RTSP if asked["kind"] == "rtsp" else "") + OPTIONS
     from sam3_edge.video.opencv import opencv
 
-    capture = open_camera(opencv(), asked)
+    cv2 = opencv()
+    asked = json.loads(sys.stdin.readline() or "null")
+    if asked is None:
+        return
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = (RTSP if asked["kind"] == "rtsp" else "") + OPTIONS
+    capture = open_camera(cv2, asked)
     if not capture.isOpened():
         sys.exit("it cannot be opened")
     try:
-        write_frames(opencv(), capture, asked)
+        write_frames(cv2, capture, asked)
     except BrokenPipeError:
         os._exit(0)
     sys.exit("it gives no more frames")

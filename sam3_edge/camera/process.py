@@ -37,6 +37,7 @@ class Child:
     """A running program. Started by the thread that reads it, for it dies with that thread."""
 
     def __init__(self, program: Program) -> None:
+        self.program = program
         self.said: deque[str] = deque(maxlen=LAST)
         self.process = subprocess.Popen(
             bound(program.words),
@@ -47,10 +48,14 @@ class Child:
         assert self.process.stdin and self.process.stdout and self.process.stderr
         self.output = self.process.stdout.fileno()
         threading.Thread(target=self.listen, daemon=True, name="camera-said").start()
+
+    def begin(self) -> None:
+        """Tell it what to read. Until then it gets ready: loading libraries takes longer than a camera."""
+        assert self.process.stdin
         with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(f"{program.told}\n".encode())
+            self.process.stdin.write(f"{self.program.told}\n".encode())
             self.process.stdin.flush()
-            if program.told.startswith("ffconcat"):
+            if self.program.told.startswith("ffconcat"):
                 self.process.stdin.close()  # a playlist ends
 
     def listen(self) -> None:
