@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,11 @@ from camera_rig import until
 from commands import ROOT
 
 MODULE = (sys.executable, "-m", "sam3_edge", "run")
+
+
+def heed_ctrl_c() -> None:
+    """What a shell starts in the background ignores SIGINT, and so do its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class LiveCommand:
@@ -26,6 +32,7 @@ class LiveCommand:
                 stderr=log,
                 cwd=folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
+                preexec_fn=heed_ctrl_c,
             )
 
     @property
@@ -42,7 +49,7 @@ class LiveCommand:
         assert self.process.poll() is None, self.said
         return self.said
 
-    def signal(self, number: int) -> int:
+    def stop(self, number: int) -> int:
         """Send a signal; the exit code."""
         self.process.send_signal(number)
         return self.process.wait(60)

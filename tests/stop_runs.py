@@ -53,7 +53,7 @@ def stop_one(camera: Camera, folder: Path, number: signal.Signals, after: float)
     seen |= descendants(live.process.pid)
     secrets = [words for _, _, words in processes() if "s3cret" in words]
     began = time.monotonic()
-    code = live.signal(number)
+    code = live.stop(number)
     took = time.monotonic() - began
     live.close()
     assert not secrets, secrets

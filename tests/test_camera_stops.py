@@ -39,7 +39,7 @@ def test_a_live_run_ends_well_by_ctrl_c_and_its_summary_is_one_document(tmp_path
         results = tmp_path / "run" / "out" / "results.jsonl"
         until(lambda: results.exists() and results.read_bytes().count(b"\n") > 4)
         assert b"s3cret" not in line.read_bytes() and b"anna" not in line.read_bytes()
-        assert live.signal(signal.SIGINT) == 0
+        assert live.stop(signal.SIGINT) == 0
         assert live.process.stdout
         told = json.loads(live.process.stdout.read())
         assert told["feeds"][0]["source"] == camera.url and told["feeds"][0]["seen"] > 3

@@ -329,7 +329,7 @@ def watched(tmp_path: Path) -> Iterator[str]:
     live = LiveCommand(tmp_path / "run", *words, environment={"SAM3_EDGE_TOKEN": TOKEN})
     try:
         yield f"{live.page()}#token={TOKEN}"
-        assert live.signal(signal.SIGTERM) == 0, live.said
+        assert live.stop(signal.SIGTERM) == 0, live.said
         assert TOKEN not in live.said
     finally:
         live.close()

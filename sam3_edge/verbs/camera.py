@@ -97,7 +97,7 @@ def run(
     sources: Sequence[str], *, json_: bool, view: str | None, bundle: Path | None, **options: Any
 ) -> None:
     """Live sources until they are over, or somebody stops it."""
-    # Before anything is loaded: some libraries lose a KeyboardInterrupt that comes while they are imported.
+    # Before anything is loaded, so that a run which is stopped while it loads ends as well as any other.
     with stopping_on_signals(threading.Event()) as stopping:
         summary = follow(sources, view=view, bundle=bundle, stopping=stopping, **options)
     if json_:
