@@ -33,8 +33,8 @@ host:
 endurance:
 	python -m sam3_edge.benchmarks.endurance --output benchmarks/results/endurance_steps.json
 
-# Memory over 3000 real frames of the built-in model, and the plot beside those steps and beside `transformers`, which is
-# streamed 500 frames of the same clip: about 10 processor minutes.
+# Memory over 3000 real frames of the built-in model, and the plot beside those steps and beside `transformers` with the
+# same weights on the same clip: about 15 processor minutes, and 6 GB for `transformers`.
 streaming:
 	python -m sam3_edge.benchmarks.streaming_peer --output benchmarks/results/streaming_peer.json
 	python -m sam3_edge.benchmarks.streaming sam3_edge/data/shapes --phrase circle \

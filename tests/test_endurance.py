@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from sam3_edge.benchmarks import crowd, endurance, memory, streaming
+from sam3_edge.benchmarks import crowd, endurance, memory, streaming, streaming_peer
 from sam3_edge.benchmarks.alone import alone
 from sam3_edge.benchmarks.memory import problems
 from sam3_edge.benchmarks.memory_plot import Panel, Series, plot
+from sam3_edge.errors import CheckError
 from sam3_edge.loop.roster import Roster
 from sam3_edge.loop.track import Track
 
@@ -97,6 +98,18 @@ def test_real_frames_through_a_bundle(exported: Path) -> None:
         ["sam3-edge, ONNX Runtime", "theirs"],
         ["sam3-edge"],
     ]
+
+
+def test_transformers_tracks_on_the_same_clip_with_the_same_weights() -> None:
+    found = streaming_peer.streamed(12)
+    assert [reading["step"] for reading in found["readings"]] == [1, 6, 12]
+    assert found["objects"] >= 2, "it follows nothing: its memory says nothing"
+
+
+def test_weights_that_transformers_does_not_know_are_named() -> None:
+    streaming_peer.refuse_strangers(["tracker_neck.fpn_layers.3.proj1.weight"], [])
+    with pytest.raises(CheckError, match=r"other weights .*: tracker_neck\.x, y"):
+        streaming_peer.refuse_strangers(["tracker_neck.x"], ["y"])
 
 
 def test_the_plot_is_a_picture() -> None:

@@ -8,7 +8,6 @@ in the environment of `oracles/run.sh`, which has nothing of ours: all it needs 
 from __future__ import annotations
 
 import hashlib
-import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from oracles.official_video_script import Clip
 from oracles.video_recording import VideoClip
@@ -25,9 +23,8 @@ from replay import Seams, Step, followed
 from torch import Tensor
 
 from sam3_edge.builtin import builtin_checkpoint
-from sam3_edge.export import checkpoint, names_official
+from sam3_edge.export import checkpoint, names_official, weights_back
 from sam3_edge.export.model import Sam3
-from sam3_edge.export.weights import Source, convert
 from sam3_edge.judge.frozen_clips import PLOTS, ask_about
 from sam3_edge.shapes.clips import draw_clip
 from sam3_edge.shapes.scripts import write_script
@@ -75,43 +72,11 @@ def tokenizer() -> Tokenizer:
 
 
 def poured_back(model: Sam3) -> dict[str, Tensor]:
-    """A model's weights by their names in `sam3.pt`: what the loader reads, the other way round.
-
-    The loader only moves numbers. So every number of the official tensors gets a number of its own, the
-    loader moves these, and where each ends up tells where ours belong.
-    """
-    ours = model.state_dict()
-    places: dict[str, Tensor] = {}
-    count = 0
-    for name, target in ours.items():
-        for part in parts_of(name):
-            if part not in places:
-                shape = official_shape(name, target)
-                places[part] = torch.arange(count, count := count + math.prod(shape)).reshape(shape)
-    values = torch.zeros(count)
-    for name, target in ours.items():
-        source = names_official.LAYOUT.source(name)
-        moved = convert(
-            [places[part] for part in parts_of(name)], source, len(target), heads=model.config.trunk_heads
-        )
-        values[moved.reshape(-1)] = target.reshape(-1)
-    return {part: values[place] for part, place in places.items()}
-
-
-def parts_of(name: str) -> list[str]:
-    """The official tensors behind one of ours."""
-    source = names_official.LAYOUT.source(name)
-    return [
-        part[1:] if part.startswith("/") else names_official.LAYOUT.prefix + part for part in source.names
-    ]
-
-
-def official_shape(name: str, target: Tensor) -> list[int]:
-    """The shape of each of the official tensors behind one of ours."""
-    source: Source = names_official.LAYOUT.source(name)
-    if name == "backbone.position":  # CLS first, then the grid in a row
-        return [1, 1 + target.shape[1] * target.shape[2], target.shape[3]]
-    return list(target.shape[1:]) if source.reshape else source.part_shape(target.shape)
+    """A model's weights by their names in `sam3.pt`."""
+    config = model.config
+    tokens = 1 + (config.pretrain_size // config.patch_size) ** 2  # CLS first, then the grid in a row
+    position = [1, tokens, config.trunk_dim]
+    return weights_back.poured_back(model, names_official.LAYOUT, {"backbone.position": position})
 
 
 def shown() -> Arrays:
