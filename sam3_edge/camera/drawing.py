@@ -42,32 +42,27 @@ def jpeg(feed: Feed, seen: Seen, *, widest: int | None = None) -> bytes:
 
 
 class Painter(threading.Thread):
-    """Draws the newest frame of a feed, once for all viewers, as long as there are any."""
+    """Draws the newest frame of a feed when somebody waits for it, once for all who do."""
 
     def __init__(self, feed: Feed, shown: Callable[[int, int, bytes], object]) -> None:
         """`shown`: told the feed's number, what was drawn (`Seen.serial`) and the JPEG, on this thread."""
         super().__init__(name=f"painter {feed.number}", daemon=True)
         self.feed, self.shown = feed, shown
-        self.viewers = 0
+        self.viewers = 0  # who watch, whether they wait for a picture or have not yet taken the last
         self.wanted = threading.Event()
         self.stopping = False
 
     def run(self) -> None:
         serial = 0
         while not self.stopping:
-            if not self.wanted.wait(1.0):
-                continue
-            if (seen := self.feed.wait(serial, 1.0)) is not None:
+            if self.wanted.wait(1.0) and (seen := self.feed.wait(serial, 1.0)) is not None:
                 serial = seen.serial
+                self.wanted.clear()
                 self.shown(self.feed.number, serial, jpeg(self.feed, seen, widest=WIDEST))
 
-    def watch(self, more: int) -> None:
-        """So many viewers come, or go."""
-        self.viewers += more
-        if self.viewers > 0:
-            self.wanted.set()
-        else:
-            self.wanted.clear()
+    def ask(self) -> None:
+        """Somebody waits for a picture that is newer than the last."""
+        self.wanted.set()
 
     def stop(self) -> None:
         self.stopping = True

@@ -84,7 +84,7 @@ class Viewers:
             raise self.web.HTTPServiceUnavailable(reason=f"{MOST_VIEWERS} viewers are the most")
         kind = "multipart/x-mixed-replace; boundary=frame"
         response: web.StreamResponse = self.web.StreamResponse(headers={"Content-Type": kind})
-        painter.watch(1)
+        painter.viewers += 1
         try:
             await response.prepare(request)
             if request.transport is not None:
@@ -92,6 +92,9 @@ class Viewers:
                 wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
             serial, head = 0, b"--frame\r\n"
             while True:
+                # Who has not taken the last picture asks for none: it is not drawn for those who are slow.
+                if newest.serial <= serial:
+                    painter.ask()
                 serial, data = await newest.after(serial)
                 # The next part's boundary at once: browsers show a picture when they see where it ends.
                 await asyncio.wait_for(response.write(head + PART % (len(data), data)), SLOW)
@@ -99,7 +102,7 @@ class Viewers:
         except (ConnectionError, asyncio.TimeoutError):
             return response
         finally:
-            painter.watch(-1)
+            painter.viewers -= 1
 
     async def snapshot(self, request: web.Request) -> web.Response:
         """The newest frame with its objects, whole, as a file."""

@@ -41,7 +41,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-HELD, MOST_HELD = 1.0, 32  # seconds that a refusal takes, and how many are held at a time
+HELD, MOST_HELD = 1.0, 256  # seconds that a refusal takes, and how many are held at a time
 GOODBYE = 1.0  # seconds for connections to end
 
 
