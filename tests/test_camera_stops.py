@@ -99,6 +99,15 @@ def test_a_folder_runs_live_until_it_is_over(command: Command, tmp_path: Path) -
     assert done.code == 3 and "no pictures in this folder" in done.err
 
 
+def test_a_window_without_a_screen_is_refused(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    done = command("run", "http://127.0.0.1:9/", "--view", "window", "--prompt", "x", "-o", tmp_path / "out")
+    assert done.code == 4 and "there is no screen" in done.err
+
+
 def test_a_port_that_is_taken_is_told(command: Command, tmp_path: Path) -> None:
     import socket
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from typing import Any
 
@@ -28,6 +30,9 @@ class Window:
         self.begun: tuple[int, int] | None = None
         self.size = (1, 1)
         cv2 = opencv()
+        if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            # Asked all the same, OpenCV's window system ends the process.
+            raise BackendError("--view window: there is no screen ($DISPLAY is not set): use --view web")
         try:
             cv2.namedWindow(NAME, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
             cv2.setMouseCallback(NAME, self.mouse)
