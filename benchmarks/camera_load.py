@@ -34,7 +34,7 @@ from .machine import facts
 from .paired import interval
 
 RATE, SLOWER = 5.0, 10  # frames a second of the camera; so many times longer takes the slow model
-COST, AGE, GROWTH = 0.05, 2.0, 4.0  # of the frame rate; steps; MB
+COST, AGE, GROWTH = 0.05, 2.0, 4.0  # of the time of a frame; steps; MB
 PHRASE = "red circle"
 
 
@@ -94,7 +94,7 @@ def crowd_of(port: int) -> subprocess.Popen[bytes]:
 
 
 def crowded(pairs: int, seconds: float) -> dict[str, Any]:
-    """Frames a second with the crowd, as a part of those without it, pair by pair in turning order."""
+    """Frames a second, and processor time of each, with the crowd and without, in turning order."""
     camera = Camera(pictures(), rate=200).start()
     with sam3_edge.load(threads=1) as model, living(model, camera) as live:
         view = WebView(live, Serving(port=0))
@@ -102,29 +102,32 @@ def crowded(pairs: int, seconds: float) -> dict[str, Any]:
         while feed.frames < 20:
             time.sleep(0.1)
 
-        def rate(*, crowd: bool) -> float:
+        def measure(*, crowd: bool) -> tuple[float, float]:
             there = crowd_of(port) if crowd else None
             time.sleep(0.5)
-            before, began = feed.frames, time.monotonic()
+            before, began, used = feed.frames, time.monotonic(), time.process_time()
             time.sleep(seconds)
-            found = (feed.frames - before) / (time.monotonic() - began)
+            frames, used = feed.frames - before, time.process_time() - used
+            found = (frames / (time.monotonic() - began), 1000 * used / max(frames, 1))
             if there is not None:
                 there.communicate()
             return found
 
-        rates = []
+        pairs_of = []
         for pair in range(pairs):
             first = pair % 2 == 0
-            one, other = rate(crowd=first), rate(crowd=not first)
-            rates.append((one, other) if first else (other, one))
+            one, other = measure(crowd=first), measure(crowd=not first)
+            pairs_of.append((one, other) if first else (other, one))
         view.stop()
     camera.stop()
-    parts = np.array([with_crowd / without for with_crowd, without in rates])
+    found = np.array(pairs_of)  # [pairs, with and without, frames a second and milliseconds a frame]
     return {
         "pairs": pairs,
         "seconds": seconds,
-        "frames_per_second": [[round(value, 2) for value in pair] for pair in rates],
-        "part_of_rate": vars(interval(parts)),
+        "frames_per_second": found[..., 0].round(2).tolist(),
+        "processor_ms_a_frame": found[..., 1].round(2).tolist(),
+        "part_of_rate": vars(interval(found[:, 0, 0] / found[:, 1, 0])),
+        "part_of_processor_time": vars(interval(found[:, 0, 1] / found[:, 1, 1])),
     }
 
 
@@ -142,7 +145,8 @@ def main(minutes: float, pairs: int, seconds: float, output: Path) -> None:
     write_file(output, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
     wrong = ["frames get older than two steps"] * (slow["age_in_steps"]["most"] > AGE)
     wrong += ["memory grows"] * (slow["memory_growth_mb"] > GROWTH)
-    wrong += ["bad clients cost more than 5 %"] * (crowd["part_of_rate"]["median"] < 1 - COST)
+    # By the processor's time: on a machine that does other things too, a rate tells of those.
+    wrong += ["bad clients cost more than 5 %"] * (crowd["part_of_processor_time"]["median"] > 1 + COST)
     if wrong:
         raise CheckError("; ".join(wrong))
 
