@@ -54,7 +54,7 @@ STAGES = (
     Stage("clicks", 600, 2e-3, 6, 3, 0, 0, 4),
     Stage("pairs", 700, 1.5e-3, 2, 5, 3, 3, 4),
     Stage("clips", 700, 1.2e-3, 2, 5, 2, 6, 4),
-    Stage("paths", 650, 1e-3, 1, 5, 1, 10, 4, eventful=True),
+    Stage("paths", 500, 1e-3, 1, 5, 1, 10, 4, eventful=True),
 )
 
 

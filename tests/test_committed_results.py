@@ -1,0 +1,45 @@
+"""Committed numbers of the built-in model are of the one that ships, and say that what is promised holds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sam3_edge.builtin import builtin_bundle
+from sam3_edge.bundle import Bundle
+from sam3_edge.judge import frozen_clips, frozen_pictures
+
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
+
+
+def committed(name: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return document
+
+
+@pytest.mark.parametrize("name", ["clicks", "judge", "keeps_up", "swapped"])
+def test_the_numbers_are_of_what_ships(name: str) -> None:
+    assert committed(name)["bundle"] == Bundle.open(builtin_bundle()).hash, f"make {name.replace('_', '-')}"
+
+
+def test_more_clicks_cut_better_and_corrections_help() -> None:
+    found = committed("clicks")
+    assert found["pictures"]["hash"] == frozen_pictures.HASH and found["clips"]["hash"] == frozen_clips.HASH
+    once, three, five = (found["iou_after"][count]["value"] for count in ("1", "3", "5"))
+    assert 0.6 < once < three < five
+    assert found["drifted"] > 0 and found["gain"]["interval"][0] > 0
+    assert found["verdict"] == "pass"
+
+
+def test_masks_follow_their_memories() -> None:
+    found = committed("swapped")
+    assert found["clips"] == {"hash": frozen_clips.HASH, "count": 64}
+    assert found["crossings"] >= 10 and found["share"] >= 0.8 and found["verdict"] == "pass"
+
+
+def test_run_keeps_up_with_the_model() -> None:
+    found = committed("keeps_up")
+    assert max(found["not_the_model"].values()) <= 0.3
