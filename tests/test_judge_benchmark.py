@@ -61,8 +61,8 @@ def test_the_built_in_model_tracks(committed: dict[str, Any]) -> None:
     What memory is worth holds already: detections joined by overlap have three times the switches.
     """
     for stratum in ("all", BOTH):
-        assert value(committed, ONNX, stratum, "j_and_f") >= 0.48
-        assert value(committed, ONNX, stratum, PER_OBJECT) <= 0.5
+        assert value(committed, ONNX, stratum, "j_and_f") >= 0.52
+        assert value(committed, ONNX, stratum, PER_OBJECT) <= 0.25
     switches, more = (value(committed, name, "all", "id_switches") for name in (ONNX, OVERLAP))
     assert more >= 3 * switches
     assert committed["onnx_pytorch_clip_difference"] <= 0.002
