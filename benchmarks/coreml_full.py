@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,31 @@ PEAK_GB = 12.0
 LARGEST_COMPARED = 336
 
 
-def convert(config: ModelConfig, folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Record:
+    """Where the results go, and the sizes before: written after each graph, as the next takes minutes."""
+
+    path: Path | None
+    before: tuple[dict[str, Any], ...] = ()
+
+    def keep(self, size: dict[str, Any], *, finished: bool) -> dict[str, Any]:
+        """Write all so far. Half a model is no pass."""
+        document = report((*self.before, size), finished=finished)
+        if self.path is not None:
+            write_file(self.path, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
+        return document
+
+
+def convert(config: ModelConfig, folder: Path, record: Record) -> dict[str, Any]:
     """Every graph of one size, one after the other; the peak is of all so far."""
     start, model = time.perf_counter(), random_model(config)
     compared: dict[str, Any] = {}
-    graphs = {}
+    graphs: dict[str, Any] = {}
+    found: dict[str, Any] = {
+        "image_size": config.image_size,
+        "parameters": sum(weight.numel() for weight in model.parameters()),
+        "graphs": graphs,
+    }
     if config.image_size <= LARGEST_COMPARED:
         compared["wanted"] = trunk_feature(model, picture(config))
     registry.load_module("export", "model").fold(model)
@@ -48,13 +68,14 @@ def convert(config: ModelConfig, folder: Path) -> dict[str, Any]:
         if name == "backbone" and compared:
             graphs[name] |= compare_backbone(package, picture(config), compared.pop("wanted"))
         shutil.rmtree(folder / name)
-    return {
-        "parameters": sum(weight.numel() for weight in model.parameters()),
-        "seconds": round(time.perf_counter() - start, 1),
-        "processor_seconds": round(processor_seconds(), 1),
-        "peak_gb": peak_gb(),
-        "graphs": graphs,
-    }
+        found |= {"seconds": round(time.perf_counter() - start, 1), **taken()}
+        record.keep(found, finished=False)
+    return found
+
+
+def taken() -> dict[str, float]:
+    """What this process has taken so far."""
+    return {"processor_seconds": round(processor_seconds(), 1), "peak_gb": peak_gb()}
 
 
 def picture(config: ModelConfig) -> Any:
@@ -73,17 +94,21 @@ def convert_graph(model: Any, spec: GraphSpec, folder: Path) -> tuple[Path, dict
     """One package, and what it took."""
     place = folder / spec.name
     place.mkdir()
-    start, used = time.perf_counter(), processor_seconds()
-    package = place / registry.load("target", "coreml").lower(model.graph(spec.name), spec, place)
-    program = registry.load_module("export", "mil_program").read_program(package)
-    size = sum(path.stat().st_size for path in package.rglob("*") if path.is_file())
+    start, used, target = time.perf_counter(), processor_seconds(), registry.load("target", "coreml")
+    package = place / target.lower(model.graph(spec.name), spec, place)
+    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     console.note(f"{spec.name}: {size / 1e6:.0f} MB")
-    return package, {
-        "megabytes": round(size / 1e6, 1),
-        "operations": len(program.function().operations),
+    spent = {
         "seconds": round(time.perf_counter() - start, 1),
         "processor_seconds": round(processor_seconds() - used, 1),
         "peak_gb": peak_gb(),
+    }
+    program = registry.load_module("export", "mil_program").read_program(package)
+    return package, {
+        "megabytes": round(size / 1e6, 1),
+        "operations": len(program.function().operations),
+        **spent,
+        **target.survey(package),
     }
 
 
@@ -112,12 +137,11 @@ def peak_gb() -> float:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT / 1e9, 2)
 
 
-def measure(config: ModelConfig, folder: Path) -> dict[str, Any]:
+def measure(config: ModelConfig, folder: Path, record: Record) -> dict[str, Any]:
     """One size, in `folder`, where nothing stays."""
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        found = alone(convert, config, Path(scratch))
-    failures = problems(found)
-    return {"image_size": config.image_size, **found, "failures": failures}
+        found: dict[str, Any] = alone(convert, config, Path(scratch), record)
+    return found
 
 
 def problems(found: dict[str, Any]) -> list[str]:
@@ -135,14 +159,16 @@ def problems(found: dict[str, Any]) -> list[str]:
     return bad
 
 
-def report(sizes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def report(sizes: Sequence[dict[str, Any]], *, finished: bool = True) -> dict[str, Any]:
     """All sizes so far, and the verdict."""
+    judged = [{**size, "failures": problems(size)} for size in sizes]
+    passed = "pass" if finished else "not finished"
     return {
         "what": "Core ML packages of random weights, fp16, iOS 18; nothing of it ran on an Apple device",
         "machine": facts("torch", "coremltools", "numpy"),
         "limits": {"peak_gb": PEAK_GB},
-        "verdict": "fail" if any(size["failures"] for size in sizes) else "pass",
-        "sizes": list(sizes),
+        "verdict": "fail" if any(size["failures"] for size in judged) else passed,
+        "sizes": judged,
     }
 
 
@@ -150,13 +176,19 @@ def show(document: dict[str, Any]) -> None:
     """The tables for people."""
     for size in document["sizes"]:
         rows = [
-            (name, f"{g['megabytes']:.1f}", str(g["operations"]), f"{g['processor_seconds']:.0f}")
+            (
+                name,
+                f"{g['megabytes']:.1f}",
+                f"{g['least_megabytes']:.0f}",
+                str(g["operations"]),
+                f"{g['processor_seconds']:.0f}",
+            )
             for name, g in size["graphs"].items()
         ]
         title = (
             f"{size['image_size']} px, {size['parameters'] / 1e6:.0f} M parameters: peak {size['peak_gb']} GB"
         )
-        console.table(title, ("graph", "MB", "operations", "processor seconds"), rows)
+        console.table(title, ("graph", "MB", "MB to run, at least", "operations", "processor seconds"), rows)
         for failure in size["failures"]:
             console.note(f"{size['image_size']} px: {failure}")
 
@@ -170,15 +202,13 @@ def main(sizes: tuple[int, ...], output: Path | None, folder: Path | None) -> No
     measured: list[dict[str, Any]] = []
     try:
         for size in sizes:
-            config = replace(ModelConfig(), image_size=size)
-            measured.append(measure(config, folder or Path(tempfile.gettempdir())))
-            if output is not None:  # after each: the next one takes minutes
-                data = (json.dumps(report(measured), indent=1) + "\n").encode()
-                write_file(output, data, overwrite=True)
+            config, record = replace(ModelConfig(), image_size=size), Record(output, tuple(measured))
+            measured.append(measure(config, folder or Path(tempfile.gettempdir()), record))
     except EdgeError as error:
         console.note(str(error))
         sys.exit(error.exit_code)
-    document = report(measured)
+    *before, last = measured
+    document = Record(output, tuple(before)).keep(last, finished=True)
     show(document)
     if output is None:
         console.emit(document)

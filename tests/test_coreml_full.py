@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,19 @@ def two(config: ModelConfig) -> dict[str, GraphSpec]:
 
 def test_a_tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coreml_full, "graph_specs", two)
-    found = coreml_full.convert(CONFIG, tmp_path)
-    assert not list(tmp_path.iterdir()) and set(found["graphs"]) == set(two(CONFIG))
+    place, output = tmp_path / "scratch", tmp_path / "found.json"
+    place.mkdir()
+    found = coreml_full.convert(CONFIG, place, coreml_full.Record(output))
+    assert not list(place.iterdir()) and set(found["graphs"]) == set(two(CONFIG))
+    kept = json.loads(output.read_bytes())
+    assert kept["verdict"] == "not finished" and set(kept["sizes"][0]["graphs"]) == set(two(CONFIG))
     backbone, features = found["graphs"].values()
     relative = backbone["relative"]
     assert 0 < relative["fp32_arithmetic"] <= relative["rounded"] <= 5e-3 and "relative" not in features
     assert backbone["megabytes"] > 0 and features["operations"] > 3
     assert coreml_full.problems(found) == []
-    document = coreml_full.report([{"image_size": 56, **found, "failures": []}])
+    assert features["least_megabytes"] > 0 and features["neural_engine"]
+    document = coreml_full.Record(output).keep(found, finished=True)
     assert document["verdict"] == "pass" and document["machine"]["coremltools"]
     coreml_full.show(document)
 
