@@ -103,13 +103,8 @@ def convert_graph(model: Any, spec: GraphSpec, folder: Path) -> tuple[Path, dict
         "processor_seconds": round(processor_seconds() - used, 1),
         "peak_gb": peak_gb(),
     }
-    program = registry.load_module("export", "mil_program").read_program(package)
-    return package, {
-        "megabytes": round(size / 1e6, 1),
-        "operations": len(program.function().operations),
-        **spent,
-        **target.survey(package),
-    }
+    functions = registry.load_module("export", "coreml_report").survey(place)
+    return package, {"megabytes": round(size / 1e6, 1), **spent, "functions": functions}
 
 
 def compare_backbone(package: Path, image: Any, wanted: Any) -> dict[str, Any]:
@@ -176,19 +171,15 @@ def show(document: dict[str, Any]) -> None:
     """The tables for people."""
     for size in document["sizes"]:
         rows = [
-            (
-                name,
-                f"{g['megabytes']:.1f}",
-                f"{g['least_megabytes']:.0f}",
-                str(g["operations"]),
-                f"{g['processor_seconds']:.0f}",
-            )
+            (name, f"{g['megabytes']:.1f}", f"{g['seconds']:.0f}", f"{g['processor_seconds']:.0f}")
             for name, g in size["graphs"].items()
         ]
         title = (
             f"{size['image_size']} px, {size['parameters'] / 1e6:.0f} M parameters: peak {size['peak_gb']} GB"
         )
-        console.table(title, ("graph", "MB", "MB to run, at least", "operations", "processor seconds"), rows)
+        console.table(title, ("graph", "MB", "seconds", "processor seconds"), rows)
+        surveyed = {name: graph["functions"] for name, graph in size["graphs"].items()}
+        console.table(*registry.load_module("export", "coreml_report").table(surveyed))
         for failure in size["failures"]:
             console.note(f"{size['image_size']} px: {failure}")
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import uuid
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from .coreml_tools import coremltools
 from .mil_program import CONTENT, MODEL, WEIGHTS, read_spec
 
 # Who wrote an item, and what coremltools calls it in every package.
 ITEMS = {MODEL: "CoreML Model Specification", WEIGHTS: "CoreML Model Weights"}
 AUTHOR = "com.apple.CoreML"
+MAIN = "main"  # the only function of a package that was converted
 DATED = "com.github.apple.coremltools.conversion_date"
 
 
@@ -47,3 +53,28 @@ def manifest() -> str:
         "rootModelIdentifier": next(key for key, entry in entries.items() if entry["name"] == MODEL),
     }
     return json.dumps(document, indent=4) + "\n"
+
+
+def join_functions(packages: Mapping[str, Path], place: Path) -> None:
+    """All in one package, a function each, the first the default; equal weights are stored once."""
+    joined = coremltools.utils.MultiFunctionDescriptor()
+    for name, package in packages.items():
+        joined.add_function(str(package), MAIN, name)
+    joined.default_function_name = next(iter(packages))
+    with quiet():
+        coremltools.utils.save_multifunction(joined, str(place))
+    normalise(place)
+
+
+def default_function(package: Path) -> str | None:
+    """The function that runs if none is named; None for a package of one."""
+    name: str = read_spec(package).description.defaultFunctionName
+    return name or None
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without coremltools' progress bars and warnings."""
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        yield

@@ -42,7 +42,8 @@ class Settled:
 
     A target is a module with `SCHEMES`, which its `lower` writes, the default first; `GATES` by scheme, those
     of quantization included; `SETTINGS`, what its `lower` can be told by name; `open_session`, which runs a
-    bundle for the comparison; `tools`; and perhaps `examine`, what the report says of the graphs beyond that.
+    bundle for the comparison; `tools`; and perhaps `function`, which function of a file is the graph, and
+    `examine`, what the report says of the graphs beyond that, with `tables` of it for people.
     """
 
     target: ModuleType

@@ -50,6 +50,7 @@ class Function:
     operations: tuple[Operation, ...]
     outputs: tuple[str, ...]
     constants: Mapping[str, Constant]
+    pictures: frozenset[str] = frozenset()  # inputs that Core ML fills from a pixel buffer: 0 to 255
 
     def kinds(self) -> dict[str, Kind]:
         """The declared type of every value that is not a constant."""
@@ -86,12 +87,27 @@ def read_spec(package: Path) -> Any:
 
 def read_program(package: Path) -> Program:
     """Everything in a package. Weights stay on disk until they are used."""
-    weights = package / CONTENT / WEIGHTS
-    functions = read_spec(package).mlProgram.functions
-    return Program({name: read_function(function, weights) for name, function in functions.items()})
+    weights, spec = package / CONTENT / WEIGHTS, read_spec(package)
+    return Program(
+        {
+            name: read_function(function, weights, pictures(spec, name))
+            for name, function in spec.mlProgram.functions.items()
+        }
+    )
 
 
-def read_function(function: Any, weights: Path) -> Function:
+def pictures(spec: Any, function: str) -> frozenset[str]:
+    """The inputs of a function that are described as pictures. Raises `CheckError` for any but RGB."""
+    described = [each for each in spec.description.functions if each.name == function] or [spec.description]
+    found = [each for each in described[0].input if each.type.WhichOneof("Type") == "imageType"]
+    for each in found:
+        kind = each.type.imageType
+        if kind.colorSpace != kind.RGB:
+            raise CheckError(f"input {each.name} is no RGB picture, which the evaluator does not know")
+    return frozenset(each.name for each in found)
+
+
+def read_function(function: Any, weights: Path, pictures: frozenset[str] = frozenset()) -> Function:
     """One function. Raises `CheckError` if it branches: our graphs never do."""
     block = function.block_specializations[function.opset]
     inputs = {named.name: kind_of(named.type, f"input {named.name}") for named in function.inputs}
@@ -105,7 +121,7 @@ def read_function(function: Any, weights: Path) -> Function:
         if message.blocks:
             raise CheckError(f"operation {message.type} has blocks, which the evaluator does not know")
         operations.append(read_operation(message, weights))
-    return Function(inputs, tuple(operations), tuple(block.outputs), constants)
+    return Function(inputs, tuple(operations), tuple(block.outputs), constants, pictures)
 
 
 def read_operation(message: Any, weights: Path) -> Operation:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -137,7 +138,7 @@ def write_graphs(job: Job, settled: Settled, folder: Path, say: Callable[[str], 
         file = settled.target.lower(found.model.graph(name), spec, place, **settled.settings)
         if settled.quantize is not None:
             settled.quantize.compress(place / file)
-        graphs[name] = GraphFile(f"graphs/{name}/{file}")
+        graphs[name] = GraphFile(f"graphs/{name}/{file}", function_of(settled.target, place / file))
     manifest = Manifest(
         source=Source(found.name, found.revision, found.sha256),
         config=found.config,
@@ -149,6 +150,12 @@ def write_graphs(job: Job, settled: Settled, folder: Path, say: Callable[[str], 
         licence=found.licence,
     )
     return Reference(manifest, eager.calls, cases)
+
+
+def function_of(target: ModuleType, file: Path) -> str | None:
+    """Which function of a file is the graph, where a target's files have some."""
+    name: str | None = target.function(file) if hasattr(target, "function") else None
+    return name
 
 
 def answer_examples(segmenter: Segmenter, job: Job) -> list[Case]:

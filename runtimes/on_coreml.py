@@ -16,14 +16,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from sam3_edge.buckets import find_buckets, joined, part_feeds, parts
 from sam3_edge.bundle import Bundle
 from sam3_edge.errors import BackendError, CheckError, UsageError
+from sam3_edge.manifest import GraphFile
+from sam3_edge.picture import to_pixels
 from sam3_edge.session import HostValues, Index, Value, check_feeds
 from sam3_edge.spec import GraphSpec, graph_specs
 
 UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "cpu+gpu": "CPU_AND_GPU", "cpu+ane": "CPU_AND_NE"}
 DEVICES = tuple(UNITS)
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A loaded function. `pictures` are its inputs that take a pixel buffer."""
+
+    loaded: Any
+    pictures: frozenset[str]
+
+    def predict(self, graph: str, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """One run. Raises `BackendError` with what Core ML says."""
+        fed = {name: as_picture(x) if name in self.pictures else x for name, x in feeds.items()}
+        return predict(self.loaded, graph, fed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,37 +67,53 @@ def runtime() -> Any:
 
 
 class CoremlSession(HostValues):
-    """One model per graph, loaded when the graph is first run. `load_seconds` says how long that took.
+    """The models of a graph, for one object and for more, are loaded when it is first run.
 
-    Core ML compiles a package for the machine while it loads it, which for a large one can take minutes.
+    `load_seconds` says how long that took: Core ML compiles a package for the machine while it loads it,
+    which for a large one can take minutes. A call runs in the smallest model that takes all its objects.
     """
 
     def __init__(self, bundle: Bundle, *, device: str = "all") -> None:
         self.bundle, self.device = bundle, device
         self.specs = graph_specs(bundle.config)
-        self.loaded: dict[str, Any] = {}
+        self.loaded: dict[str, dict[int, Model]] = {}
         self.load_seconds: dict[str, float] = {}
 
-    def model(self, graph: str) -> Any:
-        """The model of one graph, loaded on first use and checked against the spec."""
+    def models(self, graph: str) -> dict[int, Model]:
+        """The models of one graph by how many objects each is for, loaded on first use and checked."""
         if graph not in self.specs:
             raise UsageError(f"there is no graph {graph!r}: choose from {', '.join(self.specs)}")
         if graph not in self.loaded:
-            path = self.bundle.graph(graph)
+            self.bundle.graph(graph)  # hashes all files of the graph
             start = time.perf_counter()
-            self.loaded[graph] = load_model(path, self.device, self.bundle.graphs[graph].function)
+            buckets = find_buckets(self.bundle, graph, self.functions)
+            models = {count: self.model(graph, file) for count, file in buckets.items()}
             self.load_seconds[graph] = time.perf_counter() - start
-            check_names(self.specs[graph], self.loaded[graph], path=path)
+            self.loaded[graph] = models
         return self.loaded[graph]
 
+    def functions(self, path: str) -> list[str]:
+        """The names of a package's functions."""
+        described = runtime().utils.load_spec(str(self.bundle.path / path)).description
+        return [function.name for function in described.functions]
+
+    def model(self, graph: str, file: GraphFile) -> Model:
+        """One function, loaded."""
+        path = self.bundle.path / file.path
+        model = load_model(path, self.device, file.function)
+        described = description(model, file.function)
+        check_names(self.specs[graph], described, path=path)
+        pictures = (each.name for each in described.input if each.type.WhichOneof("Type") == "imageType")
+        return Model(model, frozenset(pictures))
+
     def run(self, graph: str, feeds: Mapping[str, Value]) -> dict[str, Value]:
-        model = self.model(graph)
-        spec = self.specs[graph]
+        models, spec = self.models(graph), self.specs[graph]
         check_feeds(spec, feeds)
         arrays = {name: value.array if isinstance(value, Held) else value for name, value in feeds.items()}
         objects = next((len(arrays[t.name]) for t in spec.inputs if t.per_object), 1)
-        answers = [predict(model, graph, one_object(spec, arrays, row)) for row in range(objects)]
-        return {t.name: Held(joined([a[t.name] for a in answers])) for t in spec.outputs}
+        cut = parts(objects, tuple(models))
+        answers = [models[part.count].predict(graph, part_feeds(spec, arrays, part)) for part in cut]
+        return {name: Held(array) for name, array in joined(spec, answers, cut).items()}
 
     def fetch(self, value: Value) -> NDArray[Any]:
         array = np.asarray(value.array if isinstance(value, Held) else value)
@@ -103,7 +136,7 @@ def load_model(path: Path, device: str, function: str | None) -> Any:
         raise BackendError(f"Core ML does not load {path} on {device}: {first_line(error)}") from error
 
 
-def predict(model: Any, graph: str, feeds: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def predict(model: Any, graph: str, feeds: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """One run. Raises `BackendError` with what Core ML says."""
     try:
         answers: dict[str, NDArray[Any]] = model.predict(dict(feeds))
@@ -112,25 +145,24 @@ def predict(model: Any, graph: str, feeds: Mapping[str, NDArray[Any]]) -> dict[s
     return answers
 
 
-def one_object(spec: GraphSpec, arrays: Mapping[str, NDArray[Any]], row: int) -> dict[str, NDArray[Any]]:
-    """The feeds of one object: the packages have no axis of any length."""
-    return {t.name: arrays[t.name][row : row + 1] if t.per_object else arrays[t.name] for t in spec.inputs}
-
-
-def joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
-    """The answers for all objects; without a copy for one."""
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+def as_picture(image: NDArray[np.float32]) -> Image.Image:
+    """What coremltools hands to Core ML as a pixel buffer, from the backbone's input [1, 3, H, H]."""
+    return Image.fromarray(to_pixels(image[0]).astype(np.uint8).transpose(1, 2, 0))
 
 
 def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def check_names(spec: GraphSpec, model: Any, *, path: Path) -> None:
+def description(model: Any, function: str | None) -> Any:
+    """What a package says of one of its functions."""
+    whole = model.get_spec().description
+    name = function or whole.defaultFunctionName
+    return next((each for each in whole.functions if each.name == name), whole)
+
+
+def check_names(spec: GraphSpec, description: Any, *, path: Path) -> None:
     """Raises `CheckError` for a package whose inputs or outputs are not those of the spec."""
-    description = model.get_spec().description
-    if functions := list(description.functions):
-        description = next(f for f in functions if f.name == description.defaultFunctionName)
     for kind, wanted, found in (
         ("inputs", spec.inputs, description.input),
         ("outputs", spec.outputs, description.output),

@@ -123,3 +123,9 @@ def prepare(picture: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     """The backbone's input, float32 [1, 3, size, size] in [-1, 1]: squashed by `resize_picture`."""
     values: NDArray[np.float32] = LEVELS[resize_picture(picture, size)]
     return values[None]
+
+
+def to_pixels(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The pixels, 0 to 255, that a backbone's input in [-1, 1] was made of: whole numbers of any shape."""
+    pixels: NDArray[np.float32] = np.clip(np.rint(image * 127.5 + 127.5), 0, 255)
+    return pixels

@@ -34,3 +34,8 @@ class GraphSpec:
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    @property
+    def per_object(self) -> bool:
+        """Whether one call is for several objects."""
+        return any(tensor.per_object for tensor in self.inputs)

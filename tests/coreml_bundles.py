@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ def make(folder: Path) -> Path:
     for name in GRAPHS:
         place = folder / "graphs" / name
         place.mkdir(parents=True)
-        graphs[name] = GraphFile(f"graphs/{name}/{to_coreml.lower(model.graph(name), specs[name], place)}")
+        package = place / to_coreml.lower(model.graph(name), specs[name], place)
+        graphs[name] = GraphFile(f"graphs/{name}/{package.name}", to_coreml.function(package))
     kind: dict[str, Any] = {"target": "coreml", "scheme": "fp16", "licence": "Apache-2.0"}
     source, tools = Source("tiny"), to_coreml.tools()
     seal(folder, Manifest(source=source, config=CONFIG, graphs=graphs, tools=tools, report={}, **kind))
@@ -70,8 +72,11 @@ def remade(bundle: Path, place: Path, model: Sam3, graph: str, **options: Any) -
     """A copy of the bundle with one graph lowered again."""
     copy = shutil.copytree(bundle, place)
     shutil.rmtree(copy / "graphs" / graph / to_coreml.PACKAGE)
-    to_coreml.lower(model.graph(graph), graph_specs(CONFIG)[graph], copy / "graphs" / graph, **options)
-    return resealed(copy, Bundle.open(bundle))
+    folder = copy / "graphs" / graph
+    package = folder / to_coreml.lower(model.graph(graph), graph_specs(CONFIG)[graph], folder, **options)
+    found = Bundle.open(bundle)
+    file = GraphFile(f"graphs/{graph}/{package.name}", to_coreml.function(package))
+    return resealed(copy, replace(found, graphs={**found.graphs, graph: file}))
 
 
 def relative(bundle: Bundle, call: Call) -> float:

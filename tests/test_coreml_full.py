@@ -28,9 +28,9 @@ def test_a_tiny_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone, features = found["graphs"].values()
     relative = backbone["relative"]
     assert 0 < relative["fp32_arithmetic"] <= relative["rounded"] <= 5e-3 and "relative" not in features
-    assert backbone["megabytes"] > 0 and features["operations"] > 3
+    assert backbone["megabytes"] > 0 and features["functions"][0]["operations"] > 3
     assert coreml_full.problems(found) == []
-    assert features["least_megabytes"] > 0 and features["neural_engine"]
+    assert features["functions"][0]["least_megabytes"] > 0 and features["functions"][0]["neural_engine"]
     document = coreml_full.Record(output).keep(found, finished=True)
     assert document["verdict"] == "pass" and document["machine"]["coremltools"]
     coreml_full.show(document)

@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from coreml_bundles import remade
 from numpy.typing import NDArray
+from PIL import Image
+from tiny_export import tiny_model
 
 from sam3_edge import Bundle
 from sam3_edge.errors import BackendError, CheckError, UsageError
 from sam3_edge.export import to_coreml
 from sam3_edge.export.mil_evaluate import Evaluator
 from sam3_edge.export.mil_program import read_program, read_spec
+from sam3_edge.export.model import fold
 from sam3_edge.runtimes import on_coreml
 from sam3_edge.runtimes.on_coreml import Held
 
@@ -31,6 +35,7 @@ class EvaluatedModel:
         if compute_units == "CPU_AND_NE":
             raise RuntimeError("no Neural Engine\nand a long report")
         self.path, self.fed = Path(path), list[Mapping[str, Any]]()
+        self.function = function_name
         self.evaluator = Evaluator.of(read_program(self.path).function(function_name), rounded=True)
 
     def get_spec(self) -> Any:
@@ -39,7 +44,7 @@ class EvaluatedModel:
     def predict(self, feeds: Arrays) -> Arrays:
         self.fed.append(feeds)
         kinds = self.evaluator.function.kinds()
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in feeds.items()}
+        tensors = {name: torch.from_numpy(planes(array)) for name, array in feeds.items()}
         made = self.evaluator.run(tensors)
         return {
             name: value.half().numpy() if kinds[name].dtype == "FLOAT16" else value.numpy()
@@ -47,12 +52,23 @@ class EvaluatedModel:
         }
 
 
+def planes(value: NDArray[Any] | Image.Image) -> NDArray[Any]:
+    """What Core ML makes of an array, and of a picture."""
+    if isinstance(value, Image.Image):
+        return np.asarray(value).transpose(2, 0, 1)[None].astype(np.float32)
+    return np.ascontiguousarray(value)
+
+
 @pytest.fixture
 def mac(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a Mac, as far as the runtime looks."""
     names = ("ALL", "CPU_ONLY", "CPU_AND_GPU", "CPU_AND_NE")
     units = SimpleNamespace(**{name: name for name in names})
-    tools = SimpleNamespace(ComputeUnit=units, models=SimpleNamespace(MLModel=EvaluatedModel))
+    tools = SimpleNamespace(
+        ComputeUnit=units,
+        models=SimpleNamespace(MLModel=EvaluatedModel),
+        utils=SimpleNamespace(load_spec=lambda path: read_spec(Path(path))),
+    )
     monkeypatch.setattr(on_coreml, "runtime", lambda: tools)
 
 
@@ -73,7 +89,8 @@ def test_values_go_on_as_they_are(bundle: Bundle) -> None:
     trunk = session.run("backbone", fed)
     assert isinstance(trunk["trunk_feature"], Held) and trunk["trunk_feature"].array.dtype == np.float16
     levels = session.run("detector_features", trunk)
-    assert session.model("detector_features").fed[0]["trunk_feature"] is trunk["trunk_feature"].array
+    loaded = session.models("detector_features")[1].loaded
+    assert loaded.fed[0]["trunk_feature"] is trunk["trunk_feature"].array
     assert session.fetch(levels["features_4x"]).dtype == np.float32
     assert set(session.load_seconds) == {"backbone", "detector_features"}
     measured = to_coreml.open_session(bundle)
@@ -85,10 +102,15 @@ def test_values_go_on_as_they_are(bundle: Bundle) -> None:
 
 
 @pytest.mark.usefixtures("mac")
-def test_objects_run_one_by_one_and_are_remembered_in_an_arena(bundle: Bundle) -> None:
+def test_objects_run_together_and_are_remembered_in_an_arena(bundle: Bundle) -> None:
     session = on_coreml.open(bundle, device="cpu")
-    memory = session.run("memorize", feeds_of(bundle, "memorize", 2))["memory"]
-    assert len(session.model("memorize").fed) == 2 and len(session.fetch(memory)) == 2
+    fed = feeds_of(bundle, "memorize", 5)
+    memory = session.run("memorize", fed)["memory"]
+    one, four = (session.models("memorize")[count].loaded for count in (1, 4))
+    assert (one.function, four.function) == ("objects_1", "objects_4")
+    assert len(one.fed) == len(four.fed) == 1
+    wanted = to_coreml.open_session(bundle).run("memorize", fed)["memory"]
+    assert np.array_equal(session.fetch(memory), wanted)
     (spec,) = bundle.specs["memorize"].outputs
     arena = session.alloc(spec)
     session.write(arena, (slice(0, 1),), Held(memory.array[:1]))
@@ -118,3 +140,14 @@ def test_elsewhere_than_on_macos_it_says_so(bundle: Bundle, monkeypatch: pytest.
     for ask in (on_coreml.selfcheck, lambda: on_coreml.open(bundle)):
         with pytest.raises(BackendError, match=r"Core ML runs on macOS and iOS.* `eval --emulate`"):
             ask()
+
+
+@pytest.mark.usefixtures("mac")
+def test_a_picture_is_handed_over_as_pixels(bundle: Bundle, tmp_path: Path) -> None:
+    pixels = remade(bundle.path, tmp_path / "b", fold(tiny_model()), "backbone", image_input=True)
+    session, fed = on_coreml.open(pixels), feeds_of(bundle, "backbone")
+    fed["image"] = np.rint(fed["image"] * 255) / np.float32(127.5) - 1
+    got = session.fetch(session.run("backbone", fed)["trunk_feature"])
+    handed = session.models("backbone")[1].loaded.fed[0]["image"]
+    assert isinstance(handed, Image.Image) and (handed.mode, handed.size) == ("RGB", (56, 56))
+    assert np.array_equal(got, to_coreml.open_session(pixels).run("backbone", fed)["trunk_feature"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,13 @@ import click
 from sam3_edge import registry
 from sam3_edge.verbs.options import COUNT, FOLDER, Named, as_json, overwrite
 
-SETTINGS = ("board", "ios", "layout", "strict_ane")  # options of one target or another, handed on if given
+SETTINGS = (
+    "board",
+    "image_input",
+    "ios",
+    "layout",
+    "strict_ane",
+)  # options of one target or another, handed on if given
 
 
 @click.command("export")
@@ -40,6 +47,9 @@ SETTINGS = ("board", "ios", "layout", "strict_ane")  # options of one target or 
 @click.option("--layout", type=click.Choice(["plain", "bc1s"]), help="Core ML: bc1s is the ANE's own.")
 @click.option(
     "--strict-ane", is_flag=True, default=None, help="Core ML: fail if the ANE cannot run large graphs."
+)
+@click.option(
+    "--image-input", is_flag=True, default=None, help="Core ML: the trunk takes a pixel buffer, 0 to 255."
 )
 @click.option("-o", "--output", type=FOLDER, help="Default: NAME[-rSIZE]-SCHEME-TARGET.")
 @overwrite
@@ -91,6 +101,18 @@ def show_outputs(parity: Any) -> None:
     console.table(f"Against PyTorch (relative error {limit})", titles, rows)
 
 
+def show_examined(bundle: Any) -> None:
+    """What the target found in its files beyond the comparison, if it has tables of that."""
+    from sam3_edge import console
+
+    target = registry.load("target", bundle.target)
+    if not hasattr(target, "tables"):
+        return
+    report = json.loads(bundle.file("report.json").read_bytes())
+    for title, columns, rows in target.tables(report[bundle.target]):
+        console.table(title, columns, rows)
+
+
 def show_export(job: Any) -> dict[str, Any]:
     """Export, and print the receipt."""
     from sam3_edge import console
@@ -100,6 +122,7 @@ def show_export(job: Any) -> dict[str, Any]:
     with console.status("export") as say:
         bundle, parity = pipeline.export(job, say)
     show_outputs(parity)
+    show_examined(bundle)
     answers, inspected = parity.answers, bundle.to_json()
     if answers.objects:
         found = f"{answers.objects} objects, {answers.missing} missing, {answers.extra} extra"

@@ -60,18 +60,20 @@ public struct EdgeBundle {
         config = manifest.config
     }
 
-    /// The package of a graph, after hashing every file in it.
-    public func package(_ graph: String) throws -> URL {
+    /// The package of a graph and its function for so many objects, 1 or 4 (`sam3_edge/buckets.py`), after hashing
+    /// every file in it. For iOS 18 that is a function of one package, for iOS 17 a package of its own.
+    public func package(_ graph: String, objects: Int = 1) throws -> (url: URL, function: String?) {
         guard let found = manifest.graphs[graph] else {
             throw BundleError(description: "the bundle has no graph \(graph)")
         }
-        for record in manifest.files where record.path.hasPrefix(found.path + "/") {
+        let path = found.path.replacingOccurrences(of: "/objects_1.", with: "/objects_\(objects).")
+        for record in manifest.files where record.path.hasPrefix(path + "/") {
             let data = try Data(contentsOf: folder.appendingPathComponent(record.path), options: .mappedIfSafe)
             guard data.count == record.bytes, hex(SHA256.hash(data: data)) == record.sha256 else {
                 throw BundleError(description: "\(record.path) is damaged: copy the bundle again")
             }
         }
-        return folder.appendingPathComponent(found.path)
+        return (folder.appendingPathComponent(path), found.function.map { _ in "objects_\(objects)" })
     }
 }
 

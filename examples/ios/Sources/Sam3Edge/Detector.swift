@@ -1,5 +1,7 @@
 // Not compiled here.
 import CoreML
+import CoreVideo
+import Vision
 
 /// What the detector says of one phrase in one picture, every query of it.
 public struct Detections {
@@ -17,9 +19,29 @@ public struct Detector {
         config = graphs.bundle.config
     }
 
-    /// `image`: RGB planes [1, 3, H, H] in [-1, 1], half precision, resized as `sam3_edge/picture.py` does.
+    /// A picture of any size and format, in a bundle that was exported with `--image-input`. Core ML scales it, with
+    /// another filter than `sam3_edge/picture.py`: for equal answers, scale it that way before.
+    public func embed(_ picture: CGImage) async throws -> [String: MLFeatureValue] {
+        let constraint = try await graphs.model("backbone").modelDescription.inputDescriptionsByName["image"]
+        guard let constraint = constraint?.imageConstraint else {
+            throw BundleError(description: "the backbone takes no picture: export with --image-input")
+        }
+        let options: [MLFeatureValue.ImageOption: Any] = [.cropAndScale: VNImageCropAndScaleOption.scaleFill.rawValue]
+        return try await embed(MLFeatureValue(cgImage: picture, constraint: constraint, options: options))
+    }
+
+    /// A camera's frame of the model's size, in such a bundle; the normalisation is in the graph.
+    public func embed(_ frame: CVPixelBuffer) async throws -> [String: MLFeatureValue] {
+        try await embed(MLFeatureValue(pixelBuffer: frame))
+    }
+
+    /// In other bundles: RGB planes [1, 3, H, H] in [-1, 1], half precision.
     public func embed(_ image: MLMultiArray) async throws -> [String: MLFeatureValue] {
-        let trunk = try await graphs.run("backbone", ["image": MLFeatureValue(multiArray: image)])
+        try await embed(MLFeatureValue(multiArray: image))
+    }
+
+    private func embed(_ image: MLFeatureValue) async throws -> [String: MLFeatureValue] {
+        let trunk = try await graphs.run("backbone", ["image": image])
         return try await graphs.run("detector_features", trunk)
     }
 

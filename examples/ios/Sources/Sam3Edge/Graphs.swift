@@ -15,24 +15,35 @@ public actor Graphs {
         self.units = units
     }
 
-    public func model(_ graph: String) async throws -> MLModel {
-        if let loaded = models[graph] { return loaded }
+    /// `objects`: how many objects of the tracker a call is for, 1 or 4. A call for two or three is padded to four.
+    public func model(_ graph: String, objects: Int = 1) async throws -> MLModel {
+        let name = "\(graph), \(objects)"
+        if let loaded = models[name] { return loaded }
         let clock = ContinuousClock()
         let start = clock.now
-        let compiled = try await MLModel.compileModel(at: bundle.package(graph))
+        let (package, function) = try bundle.package(graph, objects: objects)
         let configuration = MLModelConfiguration()
         configuration.computeUnits = units
+        if let function {
+            guard #available(iOS 18, macOS 15, *) else {
+                throw BundleError(description: "\(graph) has functions, which iOS 18 brought: export with --ios 17")
+            }
+            configuration.functionName = function
+        }
+        let compiled = try await MLModel.compileModel(at: package)
         let loaded = try await MLModel.load(contentsOf: compiled, configuration: configuration)
         let spent = clock.now - start
-        loadSeconds[graph] = Double(spent.components.seconds) + Double(spent.components.attoseconds) / 1e18
-        models[graph] = loaded
+        loadSeconds[name] = Double(spent.components.seconds) + Double(spent.components.attoseconds) / 1e18
+        models[name] = loaded
         return loaded
     }
 
     /// All outputs of a graph, by name. Features of another graph's answer may be fed beside new arrays.
-    public func run(_ graph: String, _ feeds: [String: MLFeatureValue]) async throws -> [String: MLFeatureValue] {
+    public func run(
+        _ graph: String, _ feeds: [String: MLFeatureValue], objects: Int = 1
+    ) async throws -> [String: MLFeatureValue] {
         let provider = try MLDictionaryFeatureProvider(dictionary: feeds)
-        let answer = try await model(graph).prediction(from: provider)
+        let answer = try await model(graph, objects: objects).prediction(from: provider)
         return Dictionary(uniqueKeysWithValues: answer.featureNames.map { ($0, answer.featureValue(for: $0)!) })
     }
 }
