@@ -69,6 +69,7 @@ def report(count: int) -> dict[str, Any]:
     return {
         "what": "the built-in model typed for TensorRT, on the first frozen pictures; and its own report",
         "machine": facts("torch", "onnx", "onnxruntime", "tensorrt-rtx"),
+        "weights": bundle.source.sha256,
         "pictures": count,
         "scores": scores,
         "points_lost": lost,

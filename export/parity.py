@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from sam3_edge.agreement import Agreement
+from sam3_edge.agreement import PIXELS, Agreement
 from sam3_edge.bundle import Bundle
 from sam3_edge.errors import CheckError
 from sam3_edge.golden import Case, replay
+from sam3_edge.golden_clip import read_clip, replay_clip
 from sam3_edge.phrases import open_phrases
 from sam3_edge.segmenter import Segmenter
 from sam3_edge.session import Session
@@ -34,9 +35,6 @@ class Gate:
 
     def to_json(self) -> dict[str, float]:
         return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-PIXELS = 4  # a mask of few pixels may miss the IoU by a border: this many may differ all the same
 
 
 @dataclass(frozen=True)
@@ -65,33 +63,33 @@ class OutputError:
 
 @dataclass(frozen=True)
 class Parity:
-    """The receipt of one export."""
+    """The receipt of one export. `clip` is of a model with a tracker."""
 
     outputs: tuple[OutputError, ...]
     answers: Agreement
     gate: Gate
     exact: tuple[OutputError, ...] = ()
+    clip: Agreement | None = None
+
+    @property
+    def judged(self) -> dict[str, Agreement]:
+        """Whole answers: to the golden questions, and to the golden clip."""
+        return {"answers": self.answers, **({} if self.clip is None else {"clip": self.clip})}
 
     def failures(self) -> list[str]:
         """What misses the gate, in words; empty if the bundle may exist."""
-        gate, got = self.gate, self.answers
+        gate = self.gate
         bad = too_far(self.outputs, gate.relative)
         if gate.exact is not None:
             bad += [f"in fp32 arithmetic {fact}" for fact in too_far(self.exact, gate.exact)]
-        if got.missing or got.extra:
-            bad.append(f"of {got.objects} objects {got.missing} are missing, and {got.extra} are extra")
-        if got.mean_iou is not None and got.mean_iou < gate.mean_iou:
-            bad.append(f"mean mask IoU is {got.mean_iou:.4f}, want {gate.mean_iou}")
-        if got.min_iou is not None and got.min_iou < gate.min_iou and got.pixels > PIXELS:
-            bad.append(f"the worst mask has IoU {got.min_iou:.4f}, want {gate.min_iou}")
-        return bad
+        return bad + [f"{name}: {fact}" for name, got in self.judged.items() for fact in wrong(got, gate)]
 
     def to_json(self) -> dict[str, Any]:
         """For `report.json`."""
         return {
             "reference": "PyTorch fp32 on the CPU",
             "outputs": [output.to_json() for output in self.outputs],
-            "answers": self.answers.to_json(),
+            **{name: got.to_json() for name, got in self.judged.items()},
             "gate": self.gate.to_json(),
             **({"exact": [output.to_json() for output in self.exact]} if self.exact else {}),
         }
@@ -104,6 +102,18 @@ def too_far(outputs: Sequence[OutputError], limit: float) -> list[str]:
         for o in outputs
         if not o.relative <= limit  # NaN fails as well
     ]
+
+
+def wrong(got: Agreement, gate: Gate) -> list[str]:
+    """What is wrong with whole answers, in words."""
+    bad = []
+    if got.missing or got.extra:
+        bad.append(f"of {got.objects} objects {got.missing} are missing, and {got.extra} are extra")
+    if got.mean_iou is not None and got.mean_iou < gate.mean_iou:
+        bad.append(f"mean mask IoU is {got.mean_iou:.4f}, want {gate.mean_iou}")
+    if got.min_iou is not None and got.min_iou < gate.min_iou and got.pixels > PIXELS:
+        bad.append(f"the worst mask has IoU {got.min_iou:.4f}, want {gate.min_iou}")
+    return bad
 
 
 def measure(call: Call, got: Arrays) -> list[OutputError]:
@@ -141,6 +151,8 @@ def prove(bundle: Bundle, calls: dict[str, list[Call]], cases: Sequence[Case], t
         if trial.gate.exact is not None:
             exact += compare_graph(bundle, calls[name], trial, exact=True)
     session = trial.open_session(bundle, threads=trial.threads)
-    answers = replay(Segmenter(bundle.config, session, open_phrases(bundle, session)), cases)
+    model = Segmenter(bundle.config, session, open_phrases(bundle, session))
+    answers, golden = replay(model, cases), read_clip(bundle)
+    clip = None if golden is None else replay_clip(model, golden)
     session.close()
-    return Parity(tuple(outputs), answers, trial.gate, tuple(exact))
+    return Parity(tuple(outputs), answers, trial.gate, tuple(exact), clip)

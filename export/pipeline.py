@@ -19,6 +19,7 @@ from sam3_edge.concept import VISUAL
 from sam3_edge.concepts import write_concepts
 from sam3_edge.errors import CheckError, UsageError
 from sam3_edge.golden import Case, write_golden
+from sam3_edge.golden_clip import GoldenClip, follow, write_clip
 from sam3_edge.manifest import GraphFile, Manifest, Source
 from sam3_edge.phrases import MERGES, Phrases
 from sam3_edge.segmenter import Segmenter
@@ -28,7 +29,7 @@ from sam3_edge.tokenizer import Tokenizer
 
 from . import checkpoint as checkpoints
 from .eager import Call, EagerSession
-from .examples import examples, track
+from .examples import example_clip, examples, track
 from .job import Job as Job
 from .job import Settled, settle
 from .model import fold
@@ -121,13 +122,18 @@ def write_graphs(job: Job, settled: Settled, folder: Path, say: Callable[[str], 
     tokenizer = Tokenizer.read(found.merges, vocab_size=found.config.text_vocab)
     phrases = Phrases(eager, length=found.config.text_length, tokenizer=tokenizer)
     say("running PyTorch")
-    cases = answer_examples(Segmenter(found.config, eager, phrases), job)
+    model = Segmenter(found.config, eager, phrases)
+    cases = answer_examples(model, job)
     if found.config.tracks:
         track(eager, found.config, [call.answers["trunk_feature"] for call in eager.calls["backbone"]])
+        clip = example_clip(None if job.text else job.phrases)
+        seen = follow(model, clip)
     if job.phrases:
         pack = dict.fromkeys((*job.phrases, VISUAL))
         write_concepts(folder, {phrase: phrases.prompt(phrase) for phrase in pack})
     write_golden(folder, cases)
+    if found.config.tracks:
+        write_clip(folder, GoldenClip(clip, seen))
     write_licence(folder, found)
     fold(found.model)
     graphs = {}
@@ -189,4 +195,5 @@ def summary(parity: Parity) -> dict[str, Any]:
     worst: dict[str, float] = {}
     for row in parity.outputs:
         worst[row.graph] = max(worst.get(row.graph, 0.0), float(f"{row.relative:.3g}"))
-    return {"relative_error": worst, "answers": parity.answers.to_json()}
+    answers = {name: got.to_json() for name, got in parity.judged.items()}
+    return {"relative_error": worst, **answers}

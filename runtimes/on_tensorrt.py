@@ -20,6 +20,7 @@ from sam3_edge.engines.cache import Built, EngineCache, Machine
 from sam3_edge.engines.fit import check_fits
 from sam3_edge.engines.ladder import climb
 from sam3_edge.engines.rungs import OBJECTS_AT_ONCE
+from sam3_edge.engines.timing import Timings
 from sam3_edge.errors import BackendError, UsageError
 from sam3_edge.session import Index, Value, check_feeds
 from sam3_edge.spec import GraphSpec, TensorSpec
@@ -97,13 +98,14 @@ class TensorrtSession:
 
 
 class DeviceBuilder:
-    """Builds engines here. What was timed for one engine is not timed again for the next."""
+    """Builds engines here. What was timed for one engine is not timed again for the next, nor next time."""
 
-    def __init__(self, gpu: Gpu) -> None:
-        self.gpu, self.timing = gpu, b""
+    def __init__(self, gpu: Gpu, timings: Timings) -> None:
+        self.gpu, self.timings = gpu, timings
 
     def build(self, path: Path, say: Say) -> bytes:
-        engine, self.timing = build(path, timing=self.timing, say=say)
+        engine, timing = build(path, timing=self.timings.read(), say=say)
+        self.timings.write(timing)
         return engine
 
     def open(self, bundle: Bundle, engines: Mapping[str, bytes]) -> TensorrtSession:
@@ -128,7 +130,7 @@ def make_engines(bundle: Bundle, *, overwrite: bool = False, say: Say = lambda t
         return found
     free, _ = checked("cudaMemGetInfo")
     check_fits(bundle, free)
-    built = climb(bundle, DeviceBuilder(gpu), say)
+    built = climb(bundle, DeviceBuilder(gpu, Timings(cache, machine(gpu))), say)
     cache.save(bundle.hash, machine(gpu), built)
     return built
 

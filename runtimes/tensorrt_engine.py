@@ -78,10 +78,12 @@ def build(path: Path, *, timing: bytes, say: Say) -> tuple[bytes, bytes]:
     parsed = network.parse(library(), logger(), path)
     told = monitor(library(), path.parent.name, say)  # must live as long as the builder uses it
     parsed.config.progress_monitor = told
-    timings = parsed.config.create_timing_cache(timing)
-    parsed.config.set_timing_cache(timings, ignore_mismatch=False)
+    timings = parsed.config.create_timing_cache(timing)  # must live as long, too
+    if not parsed.config.set_timing_cache(timings, ignore_mismatch=False):
+        timings = parsed.config.create_timing_cache(b"")
+        parsed.config.set_timing_cache(timings, ignore_mismatch=False)
     engine = network.build(library(), parsed, name=str(path), errors=logger().errors)
-    return bytes(engine), bytes(parsed.config.get_timing_cache().serialize())
+    return bytes(engine), bytes(timings.serialize())
 
 
 class Engine:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sam3_edge.segmentation import Segmentation
 
 SAME = 0.5  # IoU from which two masks are of one object
+PIXELS = 4  # a small mask misses any IoU by its border: so many may differ all the same
 
 
 @dataclass(frozen=True)

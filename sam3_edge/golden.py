@@ -72,9 +72,21 @@ def replay(segmenter: Segmenter, cases: Sequence[Case]) -> Agreement:
     return compare([answer for case in cases for answer in case.answers], got)
 
 
+def pack(masks: NDArray[np.bool_]) -> list[str]:
+    """COCO run lengths of masks [N, H, W]."""
+    packed = rle.encode(np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8)))
+    return [mask["counts"].decode() for mask in packed]
+
+
+def unpack(runs: Sequence[str], size: Sequence[int]) -> NDArray[np.bool_]:
+    """The inverse of `pack`: masks [N, H, W] of a size H, W."""
+    packed = [{"size": list(size), "counts": counts.encode()} for counts in runs]
+    masks = rle.decode(packed).transpose(2, 0, 1) if packed else np.zeros((0, *size))
+    return np.ascontiguousarray(masks).astype(bool)
+
+
 def answer_to_json(answer: Segmentation) -> dict[str, Any]:
     """One answer, masks as COCO run lengths."""
-    packed = rle.encode(np.asfortranarray(answer.masks.transpose(1, 2, 0).astype(np.uint8)))
     return {
         "phrase": answer.concept.phrase,
         "boxes": [[*box.edges, box.positive] for box in answer.concept.boxes],
@@ -82,18 +94,15 @@ def answer_to_json(answer: Segmentation) -> dict[str, Any]:
         "scores": answer.scores.tolist(),
         "found": answer.boxes.tolist(),
         "size": list(answer.masks.shape[1:]),
-        "masks": [mask["counts"].decode() for mask in packed],
+        "masks": pack(answer.masks),
     }
 
 
 def answer_from_json(row: dict[str, Any]) -> Segmentation:
     """The inverse of `answer_to_json`."""
-    height, width = row["size"]
-    packed = [{"size": row["size"], "counts": counts.encode()} for counts in row["masks"]]
-    masks = rle.decode(packed).transpose(2, 0, 1) if packed else np.zeros((0, height, width))
     return Segmentation(
         concept=Concept(row["phrase"], tuple(Box.of(edges, positive=good) for *edges, good in row["boxes"])),
-        masks=masks.astype(bool),
+        masks=unpack(row["masks"], row["size"]),
         boxes=np.array(row["found"], np.float32).reshape(-1, 4),
         scores=np.array(row["scores"], np.float32),
         presence=row["presence"],

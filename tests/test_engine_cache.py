@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sam3_edge.engines.cache import Built, EngineCache, Machine
+from sam3_edge.engines.timing import Timings
 from sam3_edge.errors import CheckError, UsageError
 
 HASH = "ab" * 32
@@ -139,3 +140,47 @@ def test_a_failed_save_leaves_the_old_engines(cache: EngineCache, monkeypatch: p
     monkeypatch.undo()
     assert cache.load(HASH, MACHINE) == BUILT
     assert [path.name for path in cache.folder.iterdir()] == [HASH]
+
+
+def test_what_was_timed_is_kept_for_the_next_build(cache: EngineCache) -> None:
+    timings = Timings(cache, MACHINE)
+    assert timings.read() == b""
+    for data in (b"timed\nonce", b"timed twice", b""):
+        timings.write(data)
+        assert Timings(cache, MACHINE).read() == data
+    assert timings.path.stat().st_mode & 0o777 == 0o600 and cache.load(HASH, MACHINE) == BUILT
+    assert sorted(path.name for path in cache.folder.iterdir()) == sorted([HASH, "timing.cache"])
+
+
+@pytest.mark.parametrize("field", ["tensorrt", "cuda", "driver", "gpu"])
+def test_what_another_machine_timed_is_not_read(cache: EngineCache, field: str) -> None:
+    Timings(cache, MACHINE).write(b"timed")
+    other = Timings(cache, replace(MACHINE, **{field: "11.4.1"}))
+    assert other.read() == b""
+    other.write(b"elsewhere")
+    assert other.read() == b"elsewhere" and Timings(cache, MACHINE).read() == b""
+
+
+def test_timings_that_are_not_ours_are_not_read(cache: EngineCache, tmp_path: Path) -> None:
+    timings = Timings(cache, MACHINE)
+
+    def again() -> Path:
+        timings.path.unlink(missing_ok=True)
+        timings.write(b"timed " * 20)
+        return timings.path
+
+    flip(again())
+    assert timings.read() == b""
+    for junk in (b"", b"no json\nx", b"[]\nx", b'{"mac": 3}\nx'):
+        again().write_bytes(junk)
+        assert timings.read() == b""
+    again().chmod(0o666)
+    assert timings.read() == b""
+    shutil.move(again(), tmp_path / "kept")
+    timings.path.symlink_to(tmp_path / "kept")
+    assert timings.read() == b""
+    again()
+    cache.key_path.unlink()
+    assert timings.read() == b""
+    timings.write(b"anew")  # with a new key
+    assert timings.read() == b"anew"

@@ -11,16 +11,20 @@ import numpy as np
 import pytest
 from commands import Command
 from test_engine_cache import MACHINE
-from tiny_export import copying, job
+from tiny_export import CONFIG, copying, job
+from torch import nn
 
 from sam3_edge import Bundle, registry
+from sam3_edge.benchmarks import tensorrt_fit
 from sam3_edge.engines import cache, ladder
+from sam3_edge.engines.fit import fit_of
 from sam3_edge.engines.rungs import RUNGS
 from sam3_edge.errors import CheckError, ResourceError
 from sam3_edge.export import pipeline, tensorrt_check
 from sam3_edge.runtimes import on_tensorrt
 from sam3_edge.runtimes.device_memory import Gpu
 from sam3_edge.session import HostValues, Session, Value
+from sam3_edge.spec import GraphSpec
 
 GPU = Gpu("Orin", "8.7", "12.6", "12.6", True)
 NAMES = [rung.name for rung in RUNGS]
@@ -112,12 +116,34 @@ def test_a_wrong_tracker_is_found_too(bundle: Bundle, graph: str) -> None:
     assert first["tracked"]["mask_iou"] < 0.98 or first["tracked"]["relative"] > 2e-2
 
 
+@pytest.mark.parametrize("graph", ["tracker_init", "tracker_step"])
+def test_the_clip_finds_a_wrong_tracker_by_itself(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, graph: str
+) -> None:
+    """Its masks and identities, with nothing said of single runs; and rightly answered it lets them pass."""
+    monkeypatch.setattr(ladder, "worst", lambda bundle, session: {"mask_iou": 1.0, "relative": 0.0})
+    built = ladder.climb(bundle, FakeBuilder({"model.onnx"}, graph=graph))
+    first, *_, last = built.verdict["rungs"]
+    assert not first["passed"] and first["answers"]["missing"] == 0
+    clip = first["clip"]
+    assert clip["missing"] or clip["extra"] or clip["min_iou"] < 0.98
+    assert last["passed"] and last["clip"]["missing"] == last["clip"]["extra"] == 0
+    assert built.rung == last["rung"] and last["clip"]["min_iou"] >= 0.98
+
+
+def test_a_bundle_without_a_clip_is_not_judged(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ladder, "read_clip", lambda bundle: None)
+    with pytest.raises(CheckError, match=r"no golden/clip\.json, so its tracker cannot be judged"):
+        ladder.climb(bundle, FakeBuilder(set()))
+
+
 def test_always_wrong_keeps_nothing(bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     set_up(monkeypatch, tmp_path, FakeBuilder({rung.file for rung in RUNGS}))
     with pytest.raises(CheckError) as caught:
         on_tensorrt.make_engines(bundle)
     assert caught.value.exit_code == 5
     assert all(f"{name}: of " in str(caught.value) for name in NAMES)
+    assert str(caught.value).count("in the clip of ") == len(NAMES) and "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.engine"))
 
 
@@ -132,7 +158,7 @@ def set_up(monkeypatch: pytest.MonkeyPatch, place: Path, builder: FakeBuilder, f
     monkeypatch.setattr(on_tensorrt, "machine", lambda gpu: MACHINE)
     monkeypatch.setattr(Gpu, "current", classmethod(lambda kind: GPU))
     monkeypatch.setattr(on_tensorrt, "checked", lambda call: (free, free))
-    monkeypatch.setattr(on_tensorrt, "DeviceBuilder", lambda gpu: builder)
+    monkeypatch.setattr(on_tensorrt, "DeviceBuilder", lambda gpu, timings: builder)
     monkeypatch.setattr(cache, "cache_folder", lambda: place / "cache")
     monkeypatch.setattr(cache, "key_file", lambda: place / "engines.key")
 
@@ -187,6 +213,22 @@ def test_inspect_tells_what_fits(bundle: Bundle, exported: Path, command: Comman
         assert command("inspect", bundle.path, "--fit", size).code == 2
     done = command("inspect", exported, "--fit", "8GB")
     assert done.code == 5 and "does not say how much memory" in done.error
+
+
+def test_the_table_of_boards_is_what_inspect_tells(
+    bundle: Bundle, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lower(module: nn.Module, spec: GraphSpec, folder: Path, *, scheme: str) -> str:
+        assert scheme == "fp32" and not list(folder.iterdir())
+        return copying(exported)(module, spec, folder)
+
+    monkeypatch.setattr(registry.load("target", "tensorrt"), "lower", lower)
+    found = tensorrt_fit.needs(CONFIG)
+    half, full = (found["schemes"][scheme] for scheme in ("fp16", "fp32"))
+    assert half == {**fit_of(bundle).to_json(), "fits": list(tensorrt_fit.BOARDS)}
+    assert full["running"] > half["running"]
+    huge = {"backbone": {"weights": 3 * 10**9, "edges": 0, "activations": 10**9}}
+    assert tensorrt_fit.summed(huge)["fits"] == ["16GB", "64GB"]
 
 
 def test_build_is_for_bundles_with_engines(bundle: Bundle, exported: Path, command: Command) -> None:

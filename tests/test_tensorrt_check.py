@@ -15,6 +15,7 @@ from torch import nn
 from typed_graphs import builtin_fp32, typed_from
 
 from sam3_edge import Bundle, registry
+from sam3_edge.benchmarks import tensorrt_fit
 from sam3_edge.builtin import builtin_bundle
 from sam3_edge.engines.rungs import RUNGS
 from sam3_edge.errors import BackendError, CheckError, UsageError
@@ -24,7 +25,7 @@ from sam3_edge.export.rounding import ranges
 from sam3_edge.golden import read_golden, replay
 from sam3_edge.phrases import open_phrases
 from sam3_edge.segmenter import Segmenter
-from sam3_edge.spec import graph_specs
+from sam3_edge.spec import ModelConfig, graph_specs
 
 
 def test_export_builds_every_graph_and_says_so(
@@ -122,6 +123,13 @@ def test_the_committed_judgement_is_of_every_graph() -> None:
     graphs = document["tensorrt"]["graphs"]
     assert {"backbone", "detector_features", "text", "exemplar", "detector", "masks"} <= set(graphs)
     assert all(row["built"][0]["engine_bytes"] > 0 and row["floor"] == "10.3" for row in graphs.values())
+
+
+def test_the_table_of_boards_is_the_committed_one() -> None:
+    document = json.loads((ROOT / "benchmarks/results/tensorrt_fit.json").read_bytes())
+    assert tensorrt_fit.markdown(document) in (ROOT / "docs/jetson.md").read_text()
+    for size in document["sizes"].values():
+        assert {row["graph"] for row in size["schemes"]["fp16"]["graphs"]} == set(graph_specs(ModelConfig()))
 
 
 def test_boards_are_for_tensorrt(command: Command, tiny_checkpoint: Path, tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def nodes_of(path: Path) -> Iterator[tuple[str, str, set[str], set[str]]]:
 def test_every_node_has_the_precision_of_the_table(graphs: list[Path], rung: Rung) -> None:
     recipe = RECIPES[rung.name]
     seen: Counter[tuple[str, str]] = Counter()
+    kinds: dict[str, set[str]] = {}
     for folder in graphs:
         for kind, place, inputs, outputs in nodes_of(folder / rung.file):
             if kind in ("Cast", "Shape", "ConstantOfShape") or "/probe/" in place or not outputs:
@@ -73,6 +74,13 @@ def test_every_node_has_the_precision_of_the_table(graphs: list[Path], rung: Run
             row = decide(recipe.table, kind, place)
             assert row is not None and inputs == outputs == {row.dtype}, (folder.name, place, kind)
             seen[kind, row.dtype] += 1
+            kinds.setdefault(kind, set()).add(folder.name)
+    tracked = {"tracker_features", "tracker_init", "tracker_step", "tracker_refine", "memorize"}
+    assert tracked | {"backbone", "detector", "exemplar", "masks", "text"} <= set().union(*kinds.values())
+    assert tracked - {"memorize"} <= kinds["Softmax"] and tracked - {"memorize"} <= kinds["MatMul"]
+    assert tracked <= kinds["LayerNormalization"]
+    assert kinds["Neg"] >= {"backbone", "tracker_features", "tracker_step"}  # halves turned: rotary positions
+    assert not seen["Neg", HALF]
     if rung.name == "typed":
         assert seen["MatMul", HALF] > 150 and seen["MatMul", FULL] > 20
         assert seen["LayerNormalization", FULL] > 60 and not seen["LayerNormalization", HALF]

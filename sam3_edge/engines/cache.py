@@ -103,9 +103,7 @@ class EngineCache:
             self.forget(bundle_hash)
             os.rename(part, self.folder / bundle_hash)
         except OSError as error:
-            raise UsageError(
-                f"engine cache {self.folder} cannot be written ({error.strerror}): set XDG_CACHE_HOME"
-            ) from error
+            raise unwritable(self.folder, error) from error
         finally:
             if part.exists():
                 shutil.rmtree(part)
@@ -173,6 +171,11 @@ def check_owner(folder: Path, names: tuple[str, ...]) -> None:
         mine = not hasattr(os, "getuid") or facts.st_uid == os.getuid()
         if path.is_symlink() or not mine or facts.st_mode & 0o022:
             raise refusal(folder, f"{path.name} is a link, or others may write it")
+
+
+def unwritable(folder: Path, error: OSError) -> UsageError:
+    """Why nothing can be kept, and what to do."""
+    return UsageError(f"engine cache {folder} cannot be written ({error.strerror}): set XDG_CACHE_HOME")
 
 
 def refusal(place: Path, fact: str) -> CheckError:

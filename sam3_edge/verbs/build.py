@@ -42,9 +42,14 @@ def show(rungs: list[dict[str, Any]]) -> None:
 
     first, rows = next((rung["seconds"] for rung in rungs if rung["seconds"]), 0.0), []
     for rung in rungs:
-        answers = rung["answers"]
-        iou = "-" if answers is None or answers["min_iou"] is None else f"{answers['min_iou']:.4f}"
+        ious = [least(rung.get(name)) for name in ("answers", "clip")]
         cost = f"{rung['seconds'] / first:.2f}" if first and rung["seconds"] else "-"
         verdict = "passed" if rung["passed"] else rung["error"] or "wrong answers"
-        rows.append((rung["rung"], verdict, iou, cost, f"{rung['bytes'] / 1e6:.1f}"))
-    console.table("Engines", ("rung", "verdict", "worst mask IoU", "time beside the first", "MB"), rows)
+        rows.append((rung["rung"], verdict, *ious, cost, f"{rung['bytes'] / 1e6:.1f}"))
+    columns = ("rung", "verdict", "worst mask IoU", "in the clip", "time beside the first", "MB")
+    console.table("Engines", columns, rows)
+
+
+def least(answers: dict[str, Any] | None) -> str:
+    """The worst mask IoU, in words."""
+    return "-" if answers is None or answers["min_iou"] is None else f"{answers['min_iou']:.4f}"

@@ -133,6 +133,9 @@ def show_export(job: Any) -> dict[str, Any]:
         console.note(
             "whole answers: the model finds nothing on the example pictures; only tensors were compared"
         )
+    if (clip := parity.clip) is not None and clip.min_iou is not None:
+        found = f"{clip.objects} objects on all frames, {clip.missing} missing, {clip.extra} extra"
+        console.note(f"golden clip: {found}, mean mask IoU {clip.mean_iou:.4f}, worst {clip.min_iou:.4f}")
     seconds = time.perf_counter() - start
     console.note(
         f"saved {bundle.path} ({inspected['bytes'] / 1e6:.1f} MB, {seconds:.0f} s), hash {bundle.hash}"

@@ -6,19 +6,22 @@ from pathlib import Path
 
 import click
 
-from sam3_edge.errors import CheckError
 from sam3_edge.verbs.options import FOLDER, as_json
 
 
 @click.command("verify")
 @click.argument("bundle", type=FOLDER)
 @click.option("--expect", metavar="HEX", help="The bundle's hash as you got it by another way.")
-@click.option("--replay", is_flag=True, help="Also ask the golden questions on this machine's backend.")
+@click.option(
+    "--replay",
+    is_flag=True,
+    help="Also ask the golden questions and follow the golden clip, on this machine.",
+)
 @as_json
 def command(bundle: Path, expect: str | None, replay: bool, json_: bool) -> None:
     """Hash every file of BUNDLE; with --expect answer tampering, without it accidents."""
     from sam3_edge import bundle as bundles
-    from sam3_edge import console, doctor, golden, load
+    from sam3_edge import console, doctor, load
 
     total = bundles.Bundle.open(bundle).to_json()["bytes"]
     with console.progress("verify", total) as advance:
@@ -30,14 +33,11 @@ def command(bundle: Path, expect: str | None, replay: bool, json_: bool) -> None
         "expected": expect is not None,
     }
     if replay:
-        cases = golden.read_golden(checked)
-        if not cases:
-            raise CheckError(f"bundle {bundle}: it has no golden answers to replay; export it again")
         with load(bundle) as segmenter:
-            agreement = golden.replay(segmenter, cases)
-        doctor.check(agreement)
-        report["answers"] = agreement.to_json()
-        console.note(f"golden answers: all {agreement.objects} objects found again on this machine")
+            agreements = doctor.ask_again(segmenter, checked)
+        for name, agreement in agreements.items():
+            report[name] = agreement.to_json()
+            console.note(f"golden {name}: all {agreement.objects} objects found again on this machine")
     if json_:
         console.emit(report)
     else:
