@@ -12,8 +12,8 @@ from sam3_edge import __version__
 from sam3_edge.errors import EdgeError
 
 # In the order of a first session.
-VERBS = ("doctor", "demo", "export", "build", "verify", "inspect", "run", "eval")
-ALIASES = {"predict": "run"}
+VERBS = ("doctor", "demo", "export", "build", "verify", "inspect", "run", "benchmark", "eval")
+ALIASES = {"predict": "run", "bench": "benchmark"}
 
 
 class Verbs(click.Group):

@@ -39,10 +39,10 @@ def registry_command(verb: str) -> click.Command:
 
 
 def test_outputs_are_called_alike() -> None:
-    for verb in ("demo", "eval", "export", "run"):
+    for verb in ("benchmark", "demo", "eval", "export", "run"):
         names = {name for param in registry_command(verb).params for name in param.opts}
         assert {"-o", "--output"} <= names
-    for verb in ("doctor", "eval", "export", "verify", "inspect", "run"):
+    for verb in ("benchmark", "doctor", "eval", "export", "verify", "inspect", "run"):
         assert "--json" in {name for param in registry_command(verb).params for name in param.opts}
 
 

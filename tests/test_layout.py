@@ -17,7 +17,7 @@ from sam3_edge.loop.tracker import Tracker
 
 ROOT = Path(__file__).parents[1]
 SPOKES = ("export", "quantize", "runtimes", "benchmarks")
-ROOMS = ("camera", "engines", "judge", "loop", "shapes", "verbs", "video")  # of the hub
+ROOMS = ("camera", "engines", "judge", "loop", "machine", "shapes", "timing", "verbs", "video")  # of the hub
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "coremltools", "torchvision", "timm"}
 OPTIONAL = {"supervision", "cv2", "aiohttp"}  # imported when it is asked for
 ON_DEVICE = {"numpy", "PIL", "click", "rich", "pycocotools", "onnxruntime", "tensorrt", "cuda"}

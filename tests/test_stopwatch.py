@@ -8,10 +8,9 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from scenes import A, B, Scene, see
 
-from sam3_edge.benchmarks import frame_full, host
+from sam3_edge.benchmarks import host
 from sam3_edge.spec import ModelConfig
 from sam3_edge.stopwatch import REST, Stopwatch, TimedSession, timed
 
@@ -66,19 +65,6 @@ def test_a_frame_in_its_parts() -> None:
         scene.step()
     assert watch.seconds.keys() == HOST_PARTS - {"bear"} | GRAPHS | TRACKING | {REST, "fetch", "bear"}
     assert all(seconds > 0 for seconds in watch.seconds.values())
-
-
-def test_a_bundle_part_by_part(exported: Path, tmp_path: Path) -> None:
-    place = tmp_path / "frame.json"
-    arguments = [str(exported), "--objects", "1", "--objects", "3", "--size", "60", "80", "--threads", "1"]
-    done = CliRunner().invoke(frame_full.main, [*arguments, "--output", str(place)])
-    document = json.loads(place.read_text())
-    assert done.exit_code == (document["verdict"] != "pass"), done.output
-    (bundle,) = document["bundles"]
-    for frame, objects in zip(bundle["frames"], (1, 3), strict=True):
-        assert frame["objects"] == objects
-        assert frame["parts_ms"].keys() >= GRAPHS | TRACKING | HOST_PARTS
-        assert sum(frame["parts_ms"].values()) == pytest.approx(frame["named"] * frame["frame_ms"], rel=0.01)
 
 
 def test_the_committed_host_time() -> None:
