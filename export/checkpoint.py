@@ -24,9 +24,14 @@ from . import names_huggingface, names_official, weights_pt
 from .config_json import read_config
 from .fetch import HUB_ID, fetch
 from .model import Sam3
+from .student import Student
 from .weights import Layout, Weights, fill, shards_of
 
-CONFIG, LICENCE = "sam3_edge_config", "sam3_edge_licence"  # metadata keys of our own files
+CONFIG, LICENCE, STUDENT = (
+    "sam3_edge_config",
+    "sam3_edge_licence",
+    "sam3_edge_student",
+)  # metadata keys of our own files
 OURS = Layout()
 PICKLES = (".pt", ".pth", ".bin")
 # In file names and hub ids, and in the tensor names of its three-headed neck and its tracker.
@@ -78,8 +83,8 @@ def load(
         found = replace(found, image_size=image_size or found.image_size)
         if official and not any(name.startswith(names_official.TRACKER) for name in weights):
             found = replace(found, memory_layers=0)
-        model = Sam3(found)
-        fill(model, weights, layout, origin=str(source))
+        model = Sam3(found, student_of(weights, str(source)))
+        fill(model, weights, layout, origin=origin_of(source, model.student))
         licence = weights.metadata.get(LICENCE, "SAM" if layout is not OURS else "Apache-2.0")
     return Checkpoint(
         config=found,
@@ -100,7 +105,7 @@ def save(model: Sam3, path: Path, *, half: bool = False, licence: str = "Apache-
     `CheckError` for a folded model, `ResourceError` for a full disk; nothing half-written stays.
     """
     with torch.device("meta"):
-        names = Sam3(model.config).state_dict().keys()
+        names = Sam3(model.config, model.student).state_dict().keys()
     if names != model.state_dict().keys():
         raise CheckError(f"{path}: a folded model cannot be saved; save it before lowering")
     dtype = torch.float16 if half else torch.float32
@@ -108,6 +113,8 @@ def save(model: Sam3, path: Path, *, half: bool = False, licence: str = "Apache-
         name: value.detach().cpu().to(dtype).contiguous() for name, value in model.state_dict().items()
     }
     metadata = {CONFIG: json.dumps(model.config.to_json(), sort_keys=True), LICENCE: licence}
+    if model.student is not None:
+        metadata[STUDENT] = json.dumps(model.student.to_json(), sort_keys=True)
     part = path.with_name(f".{path.name}.part")
     try:
         save_file(tensors, part, metadata)
@@ -206,6 +213,17 @@ def own_config(text: str, folder: Path) -> ModelConfig:
             f"{folder}: the config in the weights is no JSON ({error}); export it again"
         ) from error
     return ModelConfig.from_json(values)
+
+
+def origin_of(source: str | Path, student: Student | None) -> str:
+    """A checkpoint as errors name it, with the trunk that its tensors are held against."""
+    return str(source) if student is None else f"{source}, with the trunk of student {student.name}"
+
+
+def student_of(weights: Weights, origin: str) -> Student | None:
+    """The student that a file of ours says its trunk is."""
+    text = weights.metadata.get(STUDENT)
+    return None if text is None else Student.from_json(text, origin=origin)
 
 
 def tokenizer_file(folder: Path, given: Path | None, *, official: bool) -> Path | None:

@@ -127,9 +127,12 @@ class Detector(nn.Module):
         return x
 
     def decode(
-        self, encoded: Tensor, prompt: Tensor, prompt_bias: Tensor
+        self, encoded: Tensor, prompt: Tensor, prompt_bias: Tensor, *, limit: float = 10
     ) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Each decoder layer's queries [B, N, D], boxes [B, N, 4] (cxcywh) and presence logit [B, 1]."""
+        """Each decoder layer's queries [B, N, D], boxes [B, N, 4] (cxcywh) and presence logit [B, 1].
+
+        `limit` of the presence logit; a student learns from the logit without one.
+        """
         batch = len(encoded)
         x = torch.cat((self.presence_token, self.query)).expand(batch, -1, -1)
         boxes = self.reference.sigmoid().expand(batch, -1, -1)
@@ -148,7 +151,7 @@ class Detector(nn.Module):
             queries = self.norm(x[:, 1:])
             refined = (self.box_head(queries) + inverse_sigmoid(boxes)).sigmoid()
             # Clamped as the checkpoint was meant to be; the official code computes the clamp and drops it.
-            presence = self.presence_head(self.presence_norm(x[:, 0])).clamp(-10, 10)
+            presence = self.presence_head(self.presence_norm(x[:, 0])).clamp(-limit, limit)
             answers.append((queries, refined, presence))
             boxes = refined.detach()  # each layer learns its own step
         return answers

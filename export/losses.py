@@ -86,9 +86,9 @@ def match(boxes: Tensor, logits: Tensor, truths: list[Truth]) -> tuple[Match, Ma
         far = torch.cdist(boxes[n], truth.boxes, p=1)
         alike = overlap(to_corners(boxes[n])[:, None], to_corners(truth.boxes)[None])
         cost = 5 * far - 2 * alike - 2 * logits[n].sigmoid()[:, None]
-        best = [(int(q), int(i)) for q, i in zip(*linear_sum_assignment(cost.numpy()), strict=True)]
+        best = [(int(q), int(i)) for q, i in zip(*linear_sum_assignment(cost.cpu().numpy()), strict=True)]
         taken, nearest = {q for q, _ in best}, cost.argmin(1)
-        near = cost.topk(HELPERS + 1, dim=0, largest=False).indices.T.tolist()
+        near = cost.topk(min(HELPERS + 1, len(cost)), dim=0, largest=False).indices.T.tolist()
         more = [(q, i) for i, row in enumerate(near) for q in row if q not in taken and nearest[q] == i]
         for found, rows in ((pairs, best), (helpers, more)):
             found.sample.extend([n] * len(rows))

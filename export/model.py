@@ -12,6 +12,7 @@ from .detector import Detector
 from .exemplar import Exemplar
 from .features import Features
 from .masks import Masks
+from .student import Student
 from .text import Text
 from .tracker import GRAPHS, Tracker
 
@@ -19,13 +20,13 @@ from .tracker import GRAPHS, Tracker
 class Sam3(nn.Module):
     """The whole model. Attribute names are graph names (`sam3_edge.spec.graph_specs`), but for the tracker's.
 
-    Its graphs share most of their weights, which all stand below `tracker`.
+    Its graphs share most of their weights, which all stand below `tracker`. With a student the trunk is its.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, student: Student | None = None) -> None:
         super().__init__()
-        self.config = config
-        self.backbone = Backbone(config)
+        self.config, self.student = config, student
+        self.backbone = Backbone(config) if student is None else student.build(config)
         self.detector_features = Features(config)
         self.text = Text(config)
         self.exemplar = Exemplar(config)
@@ -60,6 +61,8 @@ class Sam3(nn.Module):
 def fold(model: Sam3) -> Sam3:
     """Apply every exact weight fold, in place, and leave the model ready to lower."""
     model.detector_features.fold()
+    if callable(merge := getattr(model.backbone, "fold", None)):
+        merge()
     if model.config.tracks:
         model.tracker.fold()
     return model.eval()

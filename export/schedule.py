@@ -11,11 +11,13 @@ WARM = 100  # steps of warm-up
 KEPT = 0.998  # of the average at each step, less at first
 
 
-def set_rate(optimiser: torch.optim.Optimizer, top: float, step: int, steps: int) -> None:
-    """Warm-up, then a cosine down to 3 % of the top rate at the last of the steps."""
+def set_rate(optimiser: torch.optim.Optimizer, top: float, step: int, steps: int) -> float:
+    """Warm-up, then a cosine down to 3 % of the top rate at the last of the steps; returns the rate."""
     warm, done = min(1.0, (step + 1) / WARM), step / steps
+    rate = top * warm * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * done)))
     for group in optimiser.param_groups:
-        group["lr"] = top * warm * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * done)))
+        group["lr"] = rate
+    return rate
 
 
 def average_into(average: dict[str, Tensor], model: nn.Module, step: int) -> None:

@@ -22,22 +22,28 @@ from .model import Sam3, prompt_of
 LENGTH = 8  # tokens kept of a phrase while training; the text encoder is causal, so padding changes nothing
 
 
-@dataclass(frozen=True)
-class Batch:
+@dataclass(frozen=True, kw_only=True)
+class Asked:
     """P pictures and N questions; `picture_of` [N] says which picture a question is about.
 
     Only the first `drawn` questions get masks: pixels at stride 3.5 are two thirds of a question's cost.
     """
 
-    scenes: list[Scene]
     pictures: Tensor
     picture_of: Tensor
     token_ids: Tensor
     text_bias: Tensor
     exemplars: tuple[Tensor, ...]
     exemplar_bias: Tensor
-    truths: list[Truth]
     drawn: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch(Asked):
+    """Scenes asked about, and what is true of them."""
+
+    scenes: list[Scene]
+    truths: list[Truth]
 
 
 def to_tensor(pictures: np.ndarray) -> Tensor:
@@ -129,9 +135,15 @@ class Answers:
     semantic: Tensor
 
 
-def forward(model: Sam3, batch: Batch, *, detect: bool) -> Answers:
+def forward(model: Sam3, batch: Asked, *, detect: bool) -> Answers:
     """One backbone pass for the pictures, everything else for each question."""
-    levels = model.detector_features(model.backbone(batch.pictures))
+    return answer(model, model.detector_features(model.backbone(batch.pictures)), batch, detect=detect)
+
+
+def answer(
+    model: Sam3, levels: tuple[Tensor, ...], batch: Asked, *, detect: bool, limit: float = 10
+) -> Answers:
+    """What follows the features. `limit` of the presence logits."""
     fine, middle, coarse = (level[batch.picture_of] for level in levels)
     prompt, bias = prompt_of(
         model.text(batch.token_ids),
@@ -144,7 +156,7 @@ def forward(model: Sam3, batch: Batch, *, detect: bool) -> Answers:
     if not detect:
         pixels = model.masks.embed_pixels(*seen)
         return Answers(levels, encoded, [], None, model.masks.semantic(pixels))
-    decoded = model.detector.decode(encoded, prompt, bias)
+    decoded = model.detector.decode(encoded, prompt, bias, limit=limit)
     layers = [(boxes, model.detector.scorer(x, prompt, bias), presence) for x, boxes, presence in decoded]
     masks, semantic = model.masks(*seen, decoded[-1][0][: batch.drawn])
     return Answers(levels, encoded, layers, masks, semantic)

@@ -77,7 +77,7 @@ def first_model(config: ModelConfig, seed: int) -> Sam3:
 
 def resized(model: Sam3, image_size: int) -> Sam3:
     """The same weights in a model for another picture size: positions tile and stretch, no weight changes."""
-    other = Sam3(replace(model.config, image_size=image_size))
+    other = Sam3(replace(model.config, image_size=image_size), model.student)
     other.load_state_dict(model.state_dict())
     return other
 
@@ -88,7 +88,7 @@ def with_tracker(model: Sam3, config: ModelConfig, seed: int) -> Sam3:
     The tracker's neck starts as the detector's: both make three levels of one trunk feature, and masks are
     drawn from both. Its other weights are random. A tracker that `model` has is left behind.
     """
-    other = Sam3(config).initialise(seed)
+    other = Sam3(config, model.student).initialise(seed)
     for name, part in model.named_children():
         if name != "tracker":
             other.get_submodule(name).load_state_dict(part.state_dict())

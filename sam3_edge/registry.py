@@ -11,11 +11,16 @@ from types import ModuleType
 
 from sam3_edge.errors import BackendError, UsageError
 
-PREFIXES = {"target": ("export", "to_"), "runtime": ("runtimes", "on_"), "scheme": ("quantize", "")}
+PREFIXES = {
+    "target": ("export", "to_"),
+    "runtime": ("runtimes", "on_"),
+    "scheme": ("quantize", ""),
+    "student": ("export", "student_"),
+}
 
 
 def names(kind: str) -> list[str]:
-    """The names of all plugins of one kind (`target`, `runtime`, `scheme`), sorted."""
+    """The names of all plugins of one kind (`target`, `runtime`, `scheme`, `student`), sorted."""
     folder, prefix = PREFIXES[kind]
     package = importlib.import_module(f"sam3_edge.{folder}")
     files = (file for place in package.__path__ for file in Path(place).glob(f"{prefix}*.py"))

@@ -15,6 +15,7 @@ FOLDERS = {
     "target": ("export", "to_*.py"),
     "runtime": ("runtimes", "on_*.py"),
     "scheme": ("quantize", "*.py"),
+    "student": ("export", "student_*.py"),
 }
 
 

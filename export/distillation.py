@@ -1,0 +1,242 @@
+"""`sam3-edge distill`: a student learns from its teacher, pass by pass, and can be stopped at any step.
+
+Only the trunk learns: every head stays the teacher's, frozen. In `features` it learns the trunk feature and
+what the necks make of it; in `outputs` what the heads say through it, presence before its clamp above all,
+about phrases that are in the picture and about phrases that are not. The student is in eval mode throughout:
+statistics of batch normalisation stay as they are, as batches of a few pictures would spoil them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+from sam3_edge.errors import CheckError, UsageError
+from sam3_edge.tokenizer import Tokenizer
+
+from . import checkpoint
+from .distillation_data import draw_asked, open_source
+from .distillation_log import LOG, cut_log, write_row
+from .distillation_losses import WEIGHTS, Loss, feature_losses, output_losses
+from .distillation_recipe import Pass, Recipe
+from .distillation_start import first_student, read_teacher
+from .model import Sam3
+from .processes import rank, share_gradients
+from .resuming import keep_state, kept_state
+from .schedule import average_into, set_rate
+from .shapes_batch import Answers, Asked, answer
+
+STUDENT, MERGES = "student.safetensors", "merges.txt"
+UNBOUNDED = 1e4  # of presence logits: they are compared before their clamp
+HELD_OUT = 1 << 30  # seeds of pictures to measure on lie above all steps
+
+
+class Distillation:
+    """All state of a run, so that it can stop at any step and go on: weights, average, optimiser, place."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.folder = recipe, Path(recipe.folder)
+        self.device = torch.device(recipe.device)
+        found = read_teacher(recipe)
+        assert found.merges is not None
+        self.merges, self.licence = found.merges, found.licence
+        self.tokenizer = Tokenizer.read(found.merges, vocab_size=found.config.text_vocab)
+        self.student = first_student(recipe, found).to(self.device)
+        self.teacher = found.model.requires_grad_(False).to(self.device)
+        self.student.requires_grad_(False)
+        self.student.backbone.requires_grad_()
+        self.learned = list(self.student.backbone.parameters())
+        self.average = {name: w.clone() for name, w in self.student.backbone.state_dict().items()}
+        self.optimiser = self.new_optimiser()
+        self.place = self.step = 0
+        self.source = open_source(
+            recipe.data.source,
+            pictures=Path(recipe.data.pictures) if recipe.data.pictures else None,
+            phrases=Path(recipe.data.phrases) if recipe.data.phrases else None,
+            photographs=recipe.data.photographs,
+        )
+
+    def new_optimiser(self) -> torch.optim.AdamW:
+        return torch.optim.AdamW(self.learned, lr=1e-3, weight_decay=1e-2, betas=(0.9, 0.98))
+
+    def save(self) -> None:
+        state = {
+            "recipe": json.dumps(settled(self.recipe), sort_keys=True),
+            "trunk": self.student.backbone.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "place": (self.place, self.step),
+        }
+        keep_state(self.folder, state)
+
+    def resume(self) -> None:
+        """Go on where this recipe was stopped. Raises `UsageError` if the folder holds another one's run."""
+        if (state := kept_state(self.folder)) is not None:
+            self.take(state)
+        if rank() == 0:
+            cut_log(self.folder / LOG, sum(it.steps for it in self.recipe.passes[: self.place]) + self.step)
+
+    def take(self, state: dict[str, Any]) -> None:
+        """Be where a kept state was."""
+        if differing := differences(json.loads(state["recipe"]), settled(self.recipe)):
+            raise UsageError(
+                f"{self.folder} holds a run of another recipe ({', '.join(differing)} differ): "
+                "name another folder, or remove it"
+            )
+        self.student.backbone.load_state_dict(state["trunk"])
+        self.average = state["average"]
+        self.place, self.step = state["place"]
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def asked(self, it: Pass, step: int) -> Asked:
+        """This process's share of a step's batch."""
+        mine = it.pictures // self.recipe.processes
+        numbers = range(rank() * mine, (rank() + 1) * mine)
+        wide = max(self.teacher, self.student, key=lambda model: model.config.image_size).config
+        batch = draw_asked(
+            self.source,
+            self.tokenizer,
+            wide,
+            seeds=[(self.recipe.seed, self.place, step, number) for number in numbers],
+            questions=it.questions,
+            drawn=it.drawn,
+        )
+        return on_device(batch, self.device)
+
+    def losses(self, it: Pass, batch: Asked) -> dict[str, Loss]:
+        """What the student gets wrong on a batch."""
+        with torch.no_grad():
+            want = trunk_of(self.teacher, batch)
+        got = trunk_of(self.student, batch)
+        if it.kind == "features":
+            return feature_losses(self.teacher, want, got)
+        return output_losses(*self.answers(batch, want, got))
+
+    def answers(self, batch: Asked, want: Tensor, got: Tensor) -> tuple[Answers, Answers]:
+        """What the heads, the same ones, say of both trunk features."""
+        heads = self.teacher
+        with torch.no_grad():
+            taught = answer(heads, heads.detector_features(want), batch, detect=True, limit=UNBOUNDED)
+        return taught, answer(heads, heads.detector_features(got), batch, detect=True, limit=UNBOUNDED)
+
+    def update(self, it: Pass) -> dict[str, float]:
+        """One step: the gradient of all processes' pictures, clipped; returns the mean of each loss."""
+        rate = set_rate(self.optimiser, it.rate, self.step, it.steps)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.half):
+            losses = self.losses(it, self.asked(it, self.step))
+        sums = torch.tensor([[float(total.detach()), count] for total, count in losses.values()])
+        counts = everywhere(sums)[:, 1].clamp(min=1).tolist()
+        self.optimiser.zero_grad()
+        world = float(self.recipe.processes)  # `share_gradients` takes the mean, and a sum is wanted
+        parts = [
+            WEIGHTS[name] * total * world / count
+            for (name, (total, _)), count in zip(losses.items(), counts, strict=True)
+        ]
+        torch.stack(parts).sum().backward()
+        share_gradients(self.learned)
+        torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
+        self.optimiser.step()
+        self.step += 1
+        average_into(self.average, self.student.backbone, self.step)
+        means = (everywhere(sums)[:, 0] / torch.tensor(counts)).tolist()
+        return {"rate": rate, **dict(zip(losses, means, strict=True))}
+
+    def run_pass(self, it: Pass, advance: Callable[[], None]) -> None:
+        """Go to the end of one pass, logging each step."""
+        before = sum(other.steps for other in self.recipe.passes[: self.place])
+        while self.step < it.steps:
+            row = self.update(it)
+            if not all(map(torch.isfinite, map(torch.tensor, row.values()))):
+                raise CheckError(f"pass {it.kind}, step {self.step}: a loss is not finite; lower its rate")
+            write_row(self.folder, {"step": before + self.step, "pass": it.kind, **row})
+            advance()
+            if self.step % self.recipe.save_every == 0:
+                self.save()
+        self.save()
+
+    def run(self, advance: Callable[[], None] = lambda: None) -> dict[str, Any]:
+        """All passes that are left, each measured at its end; returns what was measured."""
+        from .distillation_gate import measure
+
+        measured = []
+        while self.place < len(self.recipe.passes):
+            it = self.recipe.passes[self.place]
+            self.run_pass(it, advance)
+            found = measure(self.averaged(), self, it)
+            measured.append({"pass": it.kind, **found})
+            self.write_student()
+            if rank() == 0:
+                (self.folder / f"pass_{self.place + 1}.json").write_text(json.dumps(measured[-1]) + "\n")
+            check_gate(it, found)
+            self.place, self.step, self.optimiser = self.place + 1, 0, self.new_optimiser()
+            self.save()
+        return {"student": str(self.folder / STUDENT), "passes": measured}
+
+    def averaged(self) -> Sam3:
+        """The student with the average of its weights."""
+        made = Sam3(self.student.config, self.student.student)
+        made.load_state_dict(self.student.state_dict())
+        made.backbone.load_state_dict(self.average)
+        return made.eval().to(self.device)
+
+    def write_student(self) -> None:
+        """The checkpoint, with the tokenizer's merges beside it. Only the first process's."""
+        if rank() == 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / MERGES).write_bytes(self.merges.read_bytes())
+            checkpoint.save(self.averaged(), self.folder / STUDENT, half=True, licence=self.licence)
+
+
+def settled(recipe: Recipe) -> dict[str, Any]:
+    """What must not change when a run goes on."""
+    free = ("folder", "save_every")
+    return {
+        name: value for name, value in json.loads(json.dumps(recipe.to_json())).items() if name not in free
+    }
+
+
+def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """The names of values that are not the same."""
+    return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
+
+
+def check_gate(it: Pass, found: dict[str, float]) -> None:
+    """Raises `CheckError` if a pass did not reach its gate."""
+    name = "cosine" if it.kind == "features" else "f1"
+    if it.gate and not found[name] >= it.gate:
+        raise CheckError(
+            f"pass {it.kind} reached {name} {found[name]:.3f} on pictures of no batch, its gate is "
+            f"{it.gate}: give it more steps"
+        )
+
+
+def trunk_of(model: Sam3, batch: Asked) -> Tensor:
+    """The trunk feature, of pictures at the model's own size."""
+    size = model.config.image_size
+    pictures = batch.pictures
+    if pictures.shape[-1] != size:
+        pictures = torch.nn.functional.interpolate(pictures, (size, size), mode="bilinear", antialias=True)
+    feature: Tensor = model.backbone(pictures)
+    return feature
+
+
+def on_device(batch: Asked, device: torch.device) -> Asked:
+    """The same batch there."""
+    if device.type == "cpu":
+        return batch
+    moved: dict[str, Any] = {n: v.to(device) if isinstance(v, Tensor) else v for n, v in vars(batch).items()}
+    moved["exemplars"] = tuple(x.to(device) for x in batch.exemplars)
+    return Asked(**moved)
+
+
+def everywhere(sums: Tensor) -> Tensor:
+    """The sum over all processes."""
+    total = sums.clone()
+    if distributed.is_initialized():
+        distributed.all_reduce(total)
+    return total

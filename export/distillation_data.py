@@ -1,0 +1,157 @@
+"""Pictures and phrases that a teacher answers and its student learns from.
+
+A source draws one picture and its questions from one generator, so that a batch is the same however many
+processes share it. The first question of a picture is one with an answer and the second a hard one without,
+as far as the source knows: a student that is never asked in vain finds everything everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sam3_edge.errors import UsageError
+from sam3_edge.judge.datasets import PictureSet, open_dataset
+from sam3_edge.phrases import read_phrases
+from sam3_edge.picture import read_picture
+from sam3_edge.resize import resize_picture
+from sam3_edge.run import find_pictures
+from sam3_edge.shapes.photographs import TRAINING, read
+from sam3_edge.shapes.questions import Question, ask, ask_for, ask_in_vain
+from sam3_edge.shapes.scenes import UNSEEN, draw_scene
+from sam3_edge.spec import MASKED, ModelConfig
+from sam3_edge.tokenizer import Tokenizer
+
+from .shapes_batch import LENGTH, Asked, exemplar_feeds, to_tensor
+
+Drawn = tuple[NDArray[np.uint8], list[Question]]
+
+
+class Source(Protocol):
+    """Where pictures come from. `length`: tokens kept of a phrase, None for all."""
+
+    @property
+    def length(self) -> int | None: ...
+
+    def draw(self, rng: np.random.Generator, size: int, questions: int) -> Drawn:
+        """A picture [size, size, 3], and so many questions about it."""
+        ...
+
+
+class Shapes:
+    """Generated pictures; nothing of what is kept to judge by is drawn or asked."""
+
+    length: int | None = LENGTH
+
+    def __init__(self, *, photographs: bool) -> None:
+        self.photographs = read(TRAINING) if photographs else []
+
+    def draw(self, rng: np.random.Generator, size: int, questions: int) -> Drawn:
+        scene = draw_scene(rng, size=size, most=8, photographs=self.photographs, withheld=UNSEEN, crowd=0.3)
+        asked = [ask_for(rng, scene), ask_in_vain(rng, scene, withheld=UNSEEN)]
+        more = (ask(rng, scene, withheld=UNSEEN) for _ in range(questions - 2))
+        return scene.picture, [*asked[:questions], *more]
+
+
+@dataclass(frozen=True)
+class Phrased:
+    """Pictures in files: the phrases that are in each, and those that are known to be asked in vain."""
+
+    pictures: Sequence[Path]
+    present: Sequence[Sequence[str]]
+    absent: Sequence[Sequence[str]]
+    length: int | None = None
+
+    def draw(self, rng: np.random.Generator, size: int, questions: int) -> Drawn:
+        number = int(rng.integers(len(self.pictures)))
+        picture = resize_picture(read_picture(self.pictures[number]), size).transpose(1, 2, 0)
+        kinds = [self.present[number], self.absent[number]]
+        asked = []
+        for place in range(questions):
+            kind = kinds[place % 2] or kinds[1 - place % 2]
+            asked.append(Question(str(kind[int(rng.integers(len(kind)))]), (), ()))
+        return picture, asked
+
+
+def open_source(data: str, *, pictures: Path | None, phrases: Path | None, photographs: bool) -> Source:
+    """`shapes`, a folder of pictures with a file of phrases, or a COCO or SA-Co document with its pictures.
+
+    Raises `UsageError` for what does not go together, and what reading raises.
+    """
+    if data == "shapes":
+        return Shapes(photographs=photographs)
+    if Path(data).is_dir():
+        if phrases is None:
+            raise UsageError(f"data {data}: a folder needs a file of phrases: set `phrases`")
+        words, found = read_phrases(phrases), find_pictures([Path(data)])
+        return Phrased(found, [words] * len(found), [()] * len(found))
+    if pictures is None:
+        raise UsageError(f"data {data}: a document needs the folder of its pictures: set `pictures`")
+    documented = open_dataset([data])
+    if not isinstance(documented, PictureSet):
+        raise UsageError(f"data {data}: that is a document of clips; give one of pictures")
+    return labelled(documented, pictures)
+
+
+def labelled(found: PictureSet, folder: Path) -> Phrased:
+    """By picture. Where a document knows no phrase that is absent, those of other pictures are asked."""
+    present: dict[str, list[str]] = {}
+    absent: dict[str, list[str]] = {}
+    for case in found.cases:
+        name, phrase = found.asked[case.key]
+        there = any(len(masks) for masks in case.truths)
+        present.setdefault(name, []).extend([phrase] * there)
+        absent.setdefault(name, []).extend([phrase] * (not there))
+    every = sorted({phrase for phrases in present.values() for phrase in phrases})
+    names = sorted(present)
+    others = [absent[name] or [word for word in every if word not in present[name]] for name in names]
+    return Phrased([folder / name for name in names], [present[name] for name in names], others)
+
+
+def draw_asked(
+    source: Source,
+    tokenizer: Tokenizer,
+    config: ModelConfig,
+    *,
+    seeds: Sequence[tuple[int, ...]],
+    questions: int,
+    drawn: int,
+) -> Asked:
+    """One picture for each seed and `questions` about each, of which `drawn` get masks."""
+    rows = [draw_one(source, tokenizer, config, seed=seed, questions=questions) for seed in seeds]
+
+    def by_question(column: int) -> Tensor:
+        """[P, Q, ...] -> [Q * P, ...]: the questions that are drawn come first."""
+        return torch.stack([row[1][column] for row in rows]).transpose(0, 1).flatten(0, 1)
+
+    ids, bias, exemplar_bias, *feeds = (by_question(i) for i in range(len(rows[0][1])))
+    return Asked(
+        pictures=to_tensor(np.stack([row[0] for row in rows])),
+        picture_of=torch.arange(len(rows)).repeat(questions),
+        token_ids=ids,
+        text_bias=bias,
+        exemplars=tuple(feeds),
+        exemplar_bias=exemplar_bias,
+        drawn=len(rows) * drawn,
+    )
+
+
+def draw_one(
+    source: Source, tokenizer: Tokenizer, config: ModelConfig, *, seed: tuple[int, ...], questions: int
+) -> tuple[NDArray[np.uint8], list[Tensor]]:
+    """A picture, and what its questions feed: ids, their bias, the exemplars' bias and inputs, [Q, ...]."""
+    rng = np.random.default_rng(seed)
+    picture, asked = source.draw(rng, config.image_size, questions)
+    encoded = [tokenizer.encode(question.phrase, source.length or config.text_length) for question in asked]
+    valid = np.concatenate([mask for _, mask in encoded])
+    bias = np.where(valid, 0, MASKED).astype(np.float32)[:, None, None]
+    feeds, exemplar_bias = exemplar_feeds(rng, asked, config, limit=min(2, config.max_boxes))
+    ids = np.concatenate([ids for ids, _ in encoded])
+    return picture, [torch.from_numpy(ids), torch.from_numpy(bias), exemplar_bias, *feeds]

@@ -1,0 +1,62 @@
+"""Verb `label`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sam3_edge.verbs.options import COUNT, FOLDER, as_json, overwrite
+
+
+@click.command("label")
+@click.argument("sources", nargs=-1, required=True, type=FOLDER)
+@click.option("--phrases", type=FOLDER, required=True, help="A text file, a phrase per line.")
+@click.option("--bundle", type=FOLDER, help="The teacher. Default: the built-in model.")
+@click.option(
+    "--margin", default=0.15, show_default=True, help="How far every score must be from the threshold 0.5."
+)
+@click.option(
+    "--agreement", default=0.75, show_default=True, help="IoU with the same object in the mirror image."
+)
+@click.option("--negatives", default=3, show_default=True, help="Absent phrases kept of each picture.")
+@click.option("--threads", type=COUNT, help="Processor threads.")
+@click.option("-o", "--output", type=FOLDER, default=Path("labels.json"), show_default=True)
+@overwrite
+@as_json
+def command(
+    sources: tuple[Path, ...],
+    phrases: Path,
+    bundle: Path | None,
+    margin: float,
+    agreement: float,
+    negatives: int,
+    threads: int | None,
+    output: Path,
+    overwrite: bool,
+    json_: bool,
+) -> None:
+    """Label pictures in SOURCES for a list of phrases, as a SA-Co document that `distill` and `eval` read."""
+    import json
+
+    from sam3_edge import console, load
+    from sam3_edge.errors import UsageError
+    from sam3_edge.labelling import Gates, label
+    from sam3_edge.phrases import read_phrases
+    from sam3_edge.run import find_pictures
+    from sam3_edge.writing import write_file
+
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists: pass --overwrite or another -o")
+    gates = Gates(margin=margin, agreement=agreement, negatives=negatives)
+    words, found = read_phrases(phrases), find_pictures(sources)
+    with load(bundle, threads=threads) as segmenter, console.progress("label", len(found)) as advance:
+        made = label(segmenter, found, words, gates, advance=advance)
+    write_file(output, json.dumps(made.to_json()).encode(), overwrite=overwrite)
+    for row in made.skipped:
+        console.note(f"skipped {row['file_name']}: {row['reason']}")
+    report = {"labels": str(output), **dict(sorted(made.counts.items()))}
+    if json_:
+        console.emit(report)
+    else:
+        click.echo(", ".join(f"{name} {value}" for name, value in report.items()))
