@@ -16,7 +16,7 @@ from sam3_edge import Segmenter, Tracker
 from sam3_edge.judge.frozen_clips import FrozenClip
 from sam3_edge.shapes.clips import draw_masks
 
-from .clicked_pictures import Mask, iou, next_click
+from .clicked_pictures import Mask, click_at, iou
 
 DRIFTED, VISIBLE = 0.5, 100  # a track drifts where its J is below, while so many pixels are to be seen
 AFTER = 16  # frames that are watched after a correction
@@ -67,7 +67,9 @@ def corrected(
     tracker, at = begun(model, frames, truth, first), drifted[0]
     for index, mask in followed(tracker, frames[: at + 1], first + 1):
         if index == at:
-            tracker.correct(tracker.tracks[0].id, points=[next_click(truth[index], mask)])
+            click = click_at(truth[index], mask)
+            assert click is not None, "a track that drifts is wrong somewhere"
+            tracker.correct(tracker.tracks[0].id, points=[click])
     again = dict(followed(tracker, frames, at + 1))
     alone, helped = (np.mean([iou(truth[i], masks[i]) for i in watched]) for masks in (seen, again))
     return Corrected(

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from sam3_edge import Box, Segmenter
 from sam3_edge.judge.case import Masks
+from sam3_edge.judge.clicking import next_click
 from sam3_edge.judge.frozen_pictures import FrozenPicture
 from sam3_edge.loop.prompts import Point
 from sam3_edge.loop.regions import bounds
@@ -32,18 +32,12 @@ def iou(a: Mask, b: Mask) -> float:
     return np.count_nonzero(a & b) / union if union else 1.0
 
 
-def middle(region: Mask) -> tuple[float, int, int]:
-    """The pixel of a region that is farthest from its border, and how far that is: distance, x, y."""
-    distance = ndimage.distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
-    y, x = np.unravel_index(int(distance.argmax()), region.shape)
-    return float(distance[y, x]), int(x), int(y)
-
-
-def next_click(truth: Mask, seen: Mask) -> Point:
-    """Into the middle of what is missing or of what is too much, whichever is wider; in pixels' centres."""
-    (missing, *on), (extra, *beside) = middle(truth & ~seen), middle(seen & ~truth)
-    x, y = on if missing >= extra else beside
-    return Point(x + 0.5, y + 0.5, missing >= extra)
+def click_at(truth: Mask, seen: Mask) -> Point | None:
+    """The next click, in the centre of its pixel; None where nothing is wrong."""
+    if (found := next_click(seen, truth)) is None:
+        return None
+    column, row, positive = found
+    return Point(column + 0.5, row + 0.5, positive)
 
 
 def objects_of(frozen: FrozenPicture) -> Masks:
@@ -56,12 +50,12 @@ def objects_of(frozen: FrozenPicture) -> Masks:
 
 
 def clicked(selection: Selection, truth: Mask) -> list[float]:
-    """IoU after each of the clicks, of the candidate that the model thinks best."""
+    """IoU after each click, of the candidate that the model thinks best. Nobody clicks where all is right."""
     seen, reached = np.zeros_like(truth), []
     for _ in range(CLICKS):
-        at = next_click(truth, seen)
-        selection.add(at.x, at.y, at.positive)
-        seen = selection.masks[0]
+        if (at := click_at(truth, seen)) is not None:
+            selection.add(at.x, at.y, at.positive)
+            seen = selection.masks[0]
         reached.append(iou(truth, seen))
     return reached
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -22,6 +21,7 @@ from sam3_edge.writing import write_file
 
 from .clicked_clips import AFTER, Corrected, on_clips
 from .clicked_pictures import CLICKS, Floats, on_pictures
+from .document import write_document
 
 BOX = "box"
 
@@ -108,7 +108,7 @@ def main(bundle: Path | None, pictures: int, clips: int, threads: int | None, ou
     }
     click.echo(text := markdown(document))
     if output is not None:
-        write_file(output, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
+        write_document(output, document)
         write_file(output.with_suffix(".md"), text.encode(), overwrite=True)
     click.echo(document["verdict"])
     sys.exit(document["verdict"] != "pass")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +11,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3_edge import console
-from sam3_edge.errors import EdgeError
-from sam3_edge.writing import write_file
-
 from . import crowd
 from .alone import alone
+from .document import errors_told, finish, write_document
 from .machine import facts
 from .memory import growth, problems, watched
 
@@ -66,16 +62,11 @@ def report(plain: dict[str, Any], traced: dict[str, Any]) -> dict[str, Any]:
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="The JSON to write.")
 def main(steps: tuple[int, int], traced: tuple[int, int], output: Path) -> None:
     """Step for a long time, then for less with every allocation traced. Exits 1 if memory grows."""
-    try:
+    with errors_told():
         # In processes of their own: what one leaves behind, the other could take without growing.
         document = report(alone(scripted, *steps), alone(scripted, *traced, True))
-        write_file(output, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
-    except EdgeError as error:
-        console.note(str(error))
-        raise SystemExit(error.exit_code) from error
-    for failure in document["failures"]:
-        console.note(failure)
-    raise SystemExit(bool(document["failures"]))
+        write_document(output, document)
+    finish(document["failures"])
 
 
 if __name__ == "__main__":

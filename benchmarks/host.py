@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Mapping
@@ -14,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam3_edge import console
-from sam3_edge.errors import EdgeError
 from sam3_edge.loop.tracker import Tracker
 from sam3_edge.phrases import Phrases
 from sam3_edge.session import HostValues, Value
 from sam3_edge.spec import ModelConfig, graph_specs
 from sam3_edge.stopwatch import Stopwatch, TimedSession
-from sam3_edge.writing import write_file
 
+from .document import errors_told, finish, write_document
 from .machine import facts
 
 OBJECTS, SIZE, PHRASE = 10, (1080, 1920), "person"
@@ -120,19 +118,17 @@ def summary(values: list[float]) -> dict[str, float]:
 @click.option("--output", type=click.Path(path_type=Path), help="Write JSON.")
 def main(frames: int, warmup: int, output: Path | None) -> None:
     """Measure the host code. Exits 1 above the limit."""
-    try:
+    with errors_told():
         found = measure(frames, warmup)
-        verdict = "pass" if found["host_ms"]["median"] <= LIMIT_MS else "fail"
+        took = found["host_ms"]["median"]
+        verdict = "pass" if took <= LIMIT_MS else "fail"
         document = {"machine": facts("numpy", "pillow"), "limit_ms": LIMIT_MS, "verdict": verdict, **found}
         rows = [(name, f"{value:.2f}") for name, value in found["parts_ms"].items()]
-        title = f"{found['host_ms']['median']} ms, and {found['resize_ms']['median']} ms to resize the frame"
+        title = f"{took} ms, and {found['resize_ms']['median']} ms to resize the frame"
         console.table(title, ("part", "ms"), rows, out=True)
         if output is not None:
-            write_file(output, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
-    except EdgeError as error:
-        console.note(str(error))
-        raise SystemExit(error.exit_code) from error
-    raise SystemExit(verdict != "pass")
+            write_document(output, document)
+    finish([] if verdict == "pass" else [f"the host's code takes {took} ms, want at most {LIMIT_MS:g} ms"])
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ Writing the weights and exporting them each have a process of their own, so the 
 
 from __future__ import annotations
 
-import json
 import re
 import resource
 import sys
@@ -20,14 +19,14 @@ import click
 import numpy as np
 
 from sam3_edge import console, registry
-from sam3_edge.errors import CheckError, EdgeError
+from sam3_edge.errors import CheckError
 from sam3_edge.picture import prepare
 from sam3_edge.shapes.scenes import draw_scene
 from sam3_edge.spec import ModelConfig
 from sam3_edge.tokenizer import bundled_merges
-from sam3_edge.writing import write_file
 
 from .alone import alone
+from .document import errors_told, write_document
 from .machine import facts
 
 SIZES = (336, 1008)
@@ -215,14 +214,11 @@ def show(document: dict[str, Any]) -> None:
 @click.option("--bundles", type=click.Path(path_type=Path, file_okay=False), help="Keep the bundles here.")
 def main(sizes: tuple[int, ...], output: Path | None, folder: Path | None, bundles: Path | None) -> None:
     """Export SAM 3 at full size with random weights, and measure errors and memory."""
-    try:
+    with errors_told():
         configs = [replace(ModelConfig(), image_size=size) for size in sizes]
         document = report(configs, folder or Path(tempfile.gettempdir()), bundles)
         if output is not None:
-            write_file(output, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
-    except EdgeError as error:
-        console.note(str(error))
-        sys.exit(error.exit_code)
+            write_document(output, document)
     show(document)
     if output is None:
         console.emit(document)

@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sam3_edge
-from sam3_edge import console
-from sam3_edge.errors import EdgeError
 from sam3_edge.loop.settings import Settings
 from sam3_edge.loop.tracker import Tracker
 from sam3_edge.writing import write_file
 
 from .alone import alone
+from .document import errors_told, finish, write_document
 from .machine import facts
 from .memory import growth, problems, watched
 from .memory_plot import Panel, Series, plot
@@ -84,7 +83,7 @@ def main(
     bundle: Path, phrase: str, frames: int, beside: Path | None, steps: Path | None, output: Path
 ) -> None:
     """Follow the clip with BUNDLE. Exits 1 if memory grows."""
-    try:
+    with errors_told():
         document: dict[str, Any] = {
             "machine": facts("numpy", "onnxruntime"),
             "limits": LIMITS,
@@ -93,15 +92,10 @@ def main(
         if beside is not None:
             document["beside"] = json.loads(beside.read_text())
         document["failures"] = problems(document["ours"], LIMITS)
-        write_file(output, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
+        write_document(output, document)
         drawn = panels(document, None if steps is None else json.loads(steps.read_text()))
         write_file(output.with_suffix(".svg"), plot(drawn).encode(), overwrite=True)
-    except EdgeError as error:
-        console.note(str(error))
-        raise SystemExit(error.exit_code) from error
-    for failure in document["failures"]:
-        console.note(failure)
-    raise SystemExit(bool(document["failures"]))
+    finish(document["failures"])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ compiled kernel: scores are lower there, so detections count earlier, and there 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -24,9 +23,9 @@ from sam3_edge.errors import CheckError
 from sam3_edge.picture import prepare
 from sam3_edge.spec import ModelConfig
 from sam3_edge.tokenizer import Tokenizer
-from sam3_edge.writing import write_file
 
 from .alone import alone
+from .document import errors_told, write_document
 from .machine import facts
 from .memory import Reading, growth, moments, read
 from .peer_operators import prepare_torchvision
@@ -182,8 +181,9 @@ def streamed(frames: int) -> dict[str, Any]:
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="JSON for `--beside`.")
 def main(frames: int, output: Path) -> None:
     """Stream the clip into `transformers`. Says what its memory did; nothing is judged."""
-    document = {"machine": facts("torch", "transformers"), **alone(streamed, frames)}
-    write_file(output, (json.dumps(document, indent=1) + "\n").encode(), overwrite=True)
+    with errors_told():
+        document = {"machine": facts("torch", "transformers"), **alone(streamed, frames)}
+        write_document(output, document)
     click.echo(f"{document['objects']} objects, {document['growth']}")
 
 

@@ -6,7 +6,6 @@ places: from then on, each must be taken for the other.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -25,9 +24,9 @@ from sam3_edge.judge import frozen_clips
 from sam3_edge.judge.frozen_clips import FrozenClip
 from sam3_edge.shapes.clips import draw_masks
 from sam3_edge.verbs.options import COUNT
-from sam3_edge.writing import write_file
 
 from .clicked_pictures import Mask, iou
+from .document import write_document
 
 PARTED = 40  # of 64 frames: they cross in the middle
 WATCHED = 16  # frames after that
@@ -133,10 +132,9 @@ def main(bundle: Path | None, clips: int, threads: int | None, output: Path | No
         "clips": {"hash": frozen_clips.HASH, "count": clips},
         **summary(rows),
     }
-    text = json.dumps(document, indent=1) + "\n"
     if output is not None:
-        write_file(output, text.encode(), overwrite=True)
-    click.echo(text, nl=False)
+        write_document(output, document)
+    console.emit(document)
     sys.exit(document["verdict"] != "pass")
 
 

@@ -16,7 +16,7 @@ from scenes import PIXELS, SIZE, A, B, C, Moment, Scene
 from sam3_edge import Segmenter
 from sam3_edge.benchmarks import clicks
 from sam3_edge.benchmarks.clicked_clips import Corrected, corrected
-from sam3_edge.benchmarks.clicked_pictures import clicked, next_click, objects_of
+from sam3_edge.benchmarks.clicked_pictures import click_at, clicked, objects_of
 from sam3_edge.judge.case import Masks
 from sam3_edge.loop.prompts import Point
 from sam3_edge.resize import enlarge
@@ -25,21 +25,23 @@ NOTHING = np.zeros((30, 40), np.bool_)
 
 
 def test_the_first_click_goes_into_the_middle() -> None:
-    at = next_click(disc(30, 40, radius=8, x=12.5), NOTHING)
-    assert at.positive and at.x == 12.5 and at.y in (14.5, 15.5)
+    at = click_at(disc(30, 40, radius=8, x=12.5), NOTHING)
+    assert at is not None and at.positive and at.x == 12.5 and at.y in (14.5, 15.5)
     edge = NOTHING.copy()
     edge[:, :9] = True  # a strip along the edge of the picture: its border counts too
-    assert next_click(edge, NOTHING).x == 4.5
+    assert click_at(edge, NOTHING) in [Point(4.5, row + 0.5) for row in range(30)]
+    assert click_at(edge, edge) is None
 
 
 def test_the_next_goes_into_the_widest_error() -> None:
     truth = disc(30, 40, radius=8, x=12.5)
     wide = truth | disc(30, 40, radius=5, x=33.5)
-    at = next_click(truth, wide)
-    assert not at.positive and (at.x, at.y) in ((33.5, 14.5), (33.5, 15.5))
+    at = click_at(truth, wide)
+    assert at is not None and not at.positive and (at.x, at.y) in ((33.5, 14.5), (33.5, 15.5))
     half = truth.copy()
     half[:, 12:] = False
-    assert next_click(truth, half | disc(30, 40, radius=2, x=33.5)).positive
+    at = click_at(truth, half | disc(30, 40, radius=2, x=33.5))
+    assert at is not None and at.positive
 
 
 class Learner:

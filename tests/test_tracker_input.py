@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scenes import SIDE, A, Moment, Scene, see
+from scenes import SIDE, A, B, Moment, Scene, kinds, see
 
 from sam3_edge.boxes import Box
 from sam3_edge.concept import Concept
 from sam3_edge.errors import CheckError, UsageError
 from sam3_edge.loop.settings import Settings
+from sam3_edge.loop.state import described
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,29 @@ def test_frames_of_any_size_and_stride() -> None:
             assert result.masks.shape[1:] == (height, width)
     scene = Scene([see((0.9, np.full((SIDE, SIDE), 9, np.float32)))])
     assert scene.step().masks.all()  # an object larger than the frame
+
+
+@pytest.mark.parametrize(
+    "broken", [see((np.nan, A)), see((0.9, A), scores={0: np.nan}), see((0.9, A), ious={0: np.inf})]
+)
+def test_a_frame_on_which_a_graph_fails_changes_nothing(broken: Moment) -> None:
+    scene = Scene([see((0.9, A), (0.9, B)), broken, see((0.9, A), (0.9, B))])
+    scene.step()
+    scene.tracker.remove_object(1)
+    scene.tracker.show(Concept("cat", (Box(0, 0, 9, 9),)))
+    before = described(scene.tracker)
+    with pytest.raises(CheckError, match="no numbers"):
+        scene.step()
+    assert described(scene.tracker) == before
+    shown = scene.step()
+    assert shown.index == 1 and ("removal", 1) in kinds(shown) and shown.ids.tolist()[0] == 0
+
+
+def test_boxes_beside_the_first_frame_are_told_and_the_next_may_have_another_size() -> None:
+    scene = Scene([see((0.9, A))] * 3, concepts=(Concept("cat", (Box(200, 0, 210, 9),)),))
+    with pytest.raises(UsageError, match="outside the picture"):
+        scene.step()
+    assert scene.tracker.step(np.zeros((64, 300, 3), np.uint8)).index == 0
 
 
 def test_concepts_that_cannot_be_asked() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scenes import CONFIG, PIXELS, SIDE, SIZE, A, B, C, Moment, Scene, f32, kinds, see
@@ -9,6 +11,7 @@ from scenes import CONFIG, PIXELS, SIDE, SIZE, A, B, C, Moment, Scene, f32, kind
 from sam3_edge.boxes import Box
 from sam3_edge.errors import UsageError
 from sam3_edge.loop.delayed import Delayed
+from sam3_edge.loop.events import Event
 from sam3_edge.loop.prompts import Point, Prompt, choose, tokens
 from sam3_edge.loop.settings import Settings
 from sam3_edge.resize import enlarge
@@ -102,6 +105,28 @@ def test_removed_objects_are_gone_and_ids_go_on_after_a_reset() -> None:
     assert result.ids.tolist() == [2] and result.index == 0
 
 
+def test_what_was_removed_is_not_there_when_its_last_frame_is_drawn_on() -> None:
+    scene = Scene([see((0.9, A), (0.9, B)), see()], refined=C)
+    scene.step()
+    scene.tracker.remove_object(scene.results[0].ids[0])
+    shown = scene.tracker.add_object(points=[(48, 48)])
+    assert shown.ids.tolist() == [1, 2]
+    scene.tracker.remove("CAT")
+    assert scene.tracker.correct(2, points=[(48, 48)]).ids.tolist() == [2]
+    assert [event for event in scene.step().events if event.kind == "removal"] == [
+        Event("removal", id, concept="cat") for id in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize("id", [7, -1, None, "0", 0.5])
+def test_ids_that_no_object_has(id: Any) -> None:
+    scene = Scene([see((0.9, A))])
+    scene.step()
+    for call in (scene.tracker.remove_object, lambda id: scene.tracker.correct(id, points=[(1, 1)])):
+        with pytest.raises(UsageError, match="was never there"):
+            call(id)
+
+
 def test_tokens_are_scaled_and_padded_with_one_that_is_no_point() -> None:
     prompt = Prompt((Point(48, 16), Point(0, 64, False)), Box(24, 32, 72, 48))
     feeds = tokens(prompt, CONFIG, SIZE)
@@ -132,6 +157,9 @@ def test_a_single_click_gets_the_best_of_three_and_more_a_stable_one() -> None:
         ({"points": [(1, 1)], "mask": MASK}, "one or the other"),
         ({"points": [(97, 1)]}, "point .* outside the picture"),
         ({"points": [(float("nan"), 1)]}, "finite"),
+        ({"points": (48, 48)}, "want a sequence"),
+        ({"points": [("left", 1)]}, "want a sequence"),
+        ({"box": (0, 0, 9, 9)}, "want a Box"),
         ({"box": Box(100, 0, 110, 9)}, "outside the picture"),
         ({"box": Box(0, 0, 9, 9, False)}, "negative"),
         ({"mask": MASK[:-1]}, "want bool"),

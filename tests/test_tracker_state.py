@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from scenes import SIDE, A, B, C, Moment, Scene, disc, see
+from scenes import CONFIG, SIDE, A, B, C, Moment, Scene, disc, see
 
 from sam3_edge.boxes import Box
 from sam3_edge.concept import Concept
-from sam3_edge.errors import CheckError, SourceError
+from sam3_edge.errors import CheckError, SourceError, UsageError
+from sam3_edge.loop.events import Event
 from sam3_edge.loop.settings import Settings
+from sam3_edge.phrases import Phrases
 
 
 def restless() -> list[Moment]:
@@ -41,6 +45,40 @@ def test_a_saved_state_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
         assert all(a.history.to_json() == b.history.to_json() for a, b in tracks)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("size", [64]), ("size", 64), ("tracks", [{}]), ("concepts", {"cat": {}}), ("pending", [{"kind": 1}])],
+)
+def test_states_with_a_wrong_value(field: str, value: Any, tmp_path: Path) -> None:
+    scene, path = Scene(restless()), tmp_path / "state.npz"
+    scene.step(3)
+    arrays = dict(np.load(scene.tracker.save(path)))
+    document = json.loads(arrays["state"].tobytes()) | {field: value}
+    np.savez(path, **{**arrays, "state": np.frombuffer(json.dumps(document).encode(), np.uint8)})
+    with pytest.raises(CheckError, match="save the state again"):
+        scene.tracker.restore(path)
+    assert scene.step().ids.tolist() == [0, 1, 2]
+
+
+def test_numbers_of_numpy_are_saved(tmp_path: Path) -> None:
+    scene = Scene(restless())
+    seen = scene.step()
+    scene.tracker.show(Concept("cat", (Box(*np.float32([1, 2, 3, 4.5])),)))
+    scene.tracker.remove_object(seen.ids[1])
+    before = dict(scene.tracker.concepts)
+    scene.tracker.restore(scene.tracker.save(tmp_path / "state.npz"))
+    assert scene.tracker.concepts == before and scene.step().events[0] == Event("removal", 1, concept="cat")
+
+
+def test_a_phrase_that_is_not_known_here_is_refused(tmp_path: Path) -> None:
+    path = Scene(restless()).tracker.save(tmp_path / "state.npz")
+    other = Scene(restless(), concepts=())
+    other.tracker.phrases = Phrases(other.session, length=CONFIG.text_length, pack={})
+    with pytest.raises(UsageError, match="no text encoder"):
+        other.tracker.restore(path)
+    assert not other.tracker.concepts
+
+
 def test_states_that_do_not_fit(tmp_path: Path) -> None:
     scene, path = Scene(restless()), tmp_path / "state.npz"
     scene.step(3)
@@ -55,6 +93,10 @@ def test_states_that_do_not_fit(tmp_path: Path) -> None:
         np.savez(tmp_path / "cut.npz", **{**arrays, name: array})
         with pytest.raises(CheckError, match="save the state again"):
             scene.tracker.restore(tmp_path / "cut.npz")
+    more = np.concatenate([arrays["memory"], arrays["memory"][:1]])
+    np.savez(tmp_path / "more.npz", **{**arrays, "memory": more})
+    with pytest.raises(CheckError, match="more in memory"):
+        scene.tracker.restore(tmp_path / "more.npz")
     (tmp_path / "text.npz").write_text("no")
     with pytest.raises(CheckError, match="not a saved state"):
         scene.tracker.restore(tmp_path / "text.npz")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,8 @@ class Prompt:
             raise UsageError("a mask with points or a box: the mask says it all, give one or the other")
         if self.mask is None and not self.points and self.box is None:
             raise UsageError("nothing is drawn: give points, a box or a mask")
+        if self.box is not None and not isinstance(self.box, Box):
+            raise UsageError(f"box {self.box!r:.80}: want a Box, left, top, right, bottom in pixels")
         if self.box is not None and not self.box.positive:
             raise UsageError(f"box {self.box} is negative: draw a box around the object")
 
@@ -197,6 +199,14 @@ def choose(masks: Floats, iou: Floats, *, several: bool, settings: Settings) -> 
     return 0 if stable >= np.float32(settings.stability) else best
 
 
-def as_points(points: Sequence[Point | tuple[float, float] | tuple[float, float, bool]]) -> tuple[Point, ...]:
-    """Clicks in the short form `(x, y)` or `(x, y, positive)`."""
-    return tuple(point if isinstance(point, Point) else Point(*point) for point in points)
+Clicks: TypeAlias = Sequence[Point | tuple[float, float] | tuple[float, float, bool]]
+
+
+def as_points(points: Clicks) -> tuple[Point, ...]:
+    """Clicks in the short form `(x, y)` or `(x, y, positive)`. Raises `UsageError` for anything else."""
+    try:
+        return tuple(point if isinstance(point, Point) else Point(*point) for point in points)
+    except TypeError as error:
+        raise UsageError(
+            f"points {points!r:.80}: want a sequence of (x, y) or (x, y, positive), in pixels"
+        ) from error

@@ -31,10 +31,8 @@ class Roster:
         for track in self.tracks:
             if track.id == id:
                 return track
-        past = 0 <= id < self.next_id
-        raise UsageError(
-            f"object {id} {'is gone' if past else 'was never there'}: see a frame's ids for those that are"
-        )
+        fact = "is gone" if id in range(self.next_id) else "was never there"
+        raise UsageError(f"object {id} {fact}: see a frame's ids for those that are")
 
     def begin(self, concept: str | None, frame: int, *, score: float) -> Track:
         """A new object, of which nothing is remembered yet."""

@@ -43,13 +43,18 @@ def save(tracker: Tracker, path: str | Path) -> Path:
             parts[name] += [np.array(slots[slot]) for slot in used(track, field)]
     memory = [np.ascontiguousarray(part).view(np.uint32) >> np.uint32(16) for part in parts[MEMORY]]
     arrays: dict[str, Any] = {
-        JSON: np.frombuffer(json.dumps(described(tracker)).encode(), np.uint8),
+        JSON: np.frombuffer(json.dumps(described(tracker), default=as_number).encode(), np.uint8),
         MEMORY: np.array(memory, np.uint16),
         POINTERS: np.array(parts[POINTERS], np.float32),
     }
     data = io.BytesIO()
     np.savez(data, **arrays)
     return write_file(path, data.getvalue(), overwrite=True)
+
+
+def as_number(value: Any) -> Any:
+    """A number of numpy's, as a caller's box may have it, as Python's."""
+    return value.item()
 
 
 def used(track: Track, field: str) -> list[int]:
@@ -78,7 +83,8 @@ def restore(tracker: Tracker, path: str | Path) -> None:
     """Put a saved state into a tracker of the same model and settings, in the place of its own.
 
     Raises `SourceError` for a file that cannot be read, `CheckError` for one that is no state, or another
-    model's or other settings'. The tracker is as it was then.
+    model's or other settings', `UsageError` for a phrase that this bundle does not know. The tracker is as it
+    was then.
     """
     state, arrays = read(Path(path))
     check(tracker, state, path)
@@ -88,12 +94,14 @@ def restore(tracker: Tracker, path: str | Path) -> None:
         roster.next_id = state["next_id"]
         concepts = {name: concept_of(values) for name, values in state["concepts"].items()}
         pending = [Event(**{**values, "about": tuple(values["about"])}) for values in state["pending"]]
-        size, index, fresh = state["size"], state["index"], set(state["fresh"])
+        size = None if state["size"] is None else (state["size"][0], state["size"][1])
+        index, fresh = state["index"], set(state["fresh"])
     except (KeyError, TypeError, IndexError, StopIteration, UsageError) as error:
         raise damaged(path, f"a value is missing or wrong ({error})") from error
+    for concept in concepts.values():
+        tracker.phrases.prompt(concept.text)
     tracker.reset()
-    tracker.roster, tracker.index, tracker.pending = roster, index, pending
-    tracker.size = None if size is None else (size[0], size[1])
+    tracker.roster, tracker.index, tracker.pending, tracker.size = roster, index, pending, size
     tracker.concepts, tracker.fresh = concepts, fresh
 
 
@@ -107,6 +115,8 @@ def fill(roster: Roster, tracks: list[dict[str, Any]], arrays: dict[str, NDArray
         for field, name in MEMORY_FIELDS:
             for slot in used(track, field):
                 roster.bank.write(name, next(rest[name]), row=track.row, slot=slot)
+    if left := [name for name, array in rest.items() if next(array, None) is not None]:
+        raise IndexError(f"more in {left[0]} than the objects remember")
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from sam3_edge.loop import state
 from sam3_edge.loop.detections import Detections, find
 from sam3_edge.loop.events import Event, FrameResult
 from sam3_edge.loop.frame import Sight, check_frame, prepare_frame
-from sam3_edge.loop.prompts import Point, Prompt, as_points, draw
+from sam3_edge.loop.prompts import Clicks, Prompt, as_points, draw
 from sam3_edge.loop.propagation import memorize
 from sam3_edge.loop.regions import Floats, tidy
 from sam3_edge.loop.render import Draft, Shown, render
@@ -29,8 +28,6 @@ from sam3_edge.segmenter import Segmenter
 from sam3_edge.session import Session
 from sam3_edge.spec import ModelConfig
 from sam3_edge.tokenizer import clean
-
-Clicks = Sequence["Point | tuple[float, float] | tuple[float, float, bool]"]
 
 
 class Tracker:
@@ -73,18 +70,22 @@ class Tracker:
         return render(self.advance(frame))
 
     def advance(self, frame: NDArray[np.uint8]) -> Draft:
-        """`step`, without drawing the masks. What was hidden after all is told by later drafts' events."""
+        """`step`, without drawing the masks. What was hidden after all is told by later drafts' events.
+
+        What cannot be looked at or detected, or followed, changes nothing: the next frame takes its place.
+        """
         pixels = check_frame(frame, self.size)
-        self.size = (pixels.shape[0], pixels.shape[1])
+        size = (pixels.shape[0], pixels.shape[1])
         image = prepare_frame(pixels, self.config.image_size)
-        self.sight = Sight(self.session, image, index=self.index, size=self.size)
-        found = self.detect(self.sight)
-        self.draft, self.pending = Draft(self.index, self.size, events=self.pending), []
-        update = Update(self.roster, self.sight, self.draft, found=found, names=self.names)
+        sight = Sight(self.session, image, index=self.index, size=size)
+        draft = Draft(self.index, size, events=list(self.pending))
+        update = Update(self.roster, sight, draft, found=self.detect(sight), names=self.names)
         update.run()
-        self.raw = update.raw
+        self.size, self.sight, self.draft, self.raw = size, sight, draft, update.raw
+        self.pending.clear()
+        self.fresh.clear()
         self.index += 1
-        return self.draft
+        return draft
 
     @property
     def tracks(self) -> tuple[Track, ...]:
@@ -111,7 +112,6 @@ class Tracker:
                 query = query or Query(self.config, self.phrases, sight.embedding)
                 asked = concept if boxed else Concept(concept.phrase)
                 found[name] = find(query, asked, self.settings)
-        self.fresh.clear()
         return found
 
     def add(self, asked: Asked) -> None:
@@ -151,11 +151,10 @@ class Tracker:
         if name not in self.concepts:
             known = ", ".join(map(repr, self.concepts)) or "none"
             raise UsageError(f"{name!r:.80} is not looked for: there is {known}")
+        for track in [track for track in self.tracks if track.concept == name]:
+            self.forget(track)
         del self.concepts[name]
         self.fresh.discard(name)
-        for track in [track for track in self.tracks if track.concept == name]:
-            self.roster.end(track)
-            self.pending.append(Event("removal", track.id, concept=str(phrase)))
 
     def add_object(
         self,
@@ -205,8 +204,8 @@ class Tracker:
         )
         prompt.check(sight.size)
         drawn = draw(prompt, sight, self.raw.get(id), config=self.config, settings=self.settings)
-        draft.events.append(Event("correction", id, concept=self.phrase(track)))
-        draft.hidden.discard(id)
+        draft.events.append(Event("correction", track.id, concept=self.phrase(track)))
+        draft.hidden.discard(track.id)
         track.history.forget_detected(sight.index, window=self.settings.correction_window)
         return self.keep(track, drawn.logits, drawn.pointer, present=drawn.present)
 
@@ -223,10 +222,14 @@ class Tracker:
 
     def remove_object(self, id: int) -> None:
         """Forget an object; the next frame's events tell. Raises `UsageError` for one that there is not."""
-        track = self.roster.track(id)
+        self.forget(self.roster.track(id))
+
+    def forget(self, track: Track) -> None:
+        """End a track: when the last frame is drawn on, it is not there any more."""
         self.roster.end(track)
-        self.raw.pop(id, None)
-        self.pending.append(Event("removal", id, concept=self.phrase(track)))
+        self.pending.append(Event("removal", track.id, concept=self.phrase(track)))
+        if self.draft is not None:
+            self.draft.hidden.add(track.id)
 
     def reset(self) -> None:
         """Forget all objects, concepts and frames. The next frame may have another size; ids go on."""
