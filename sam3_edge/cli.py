@@ -12,7 +12,19 @@ from sam3_edge import __version__
 from sam3_edge.errors import EdgeError
 
 # In the order of a first session.
-VERBS = ("doctor", "demo", "export", "build", "verify", "inspect", "run", "benchmark", "eval", "label", "distill")
+VERBS = (
+    "doctor",
+    "demo",
+    "export",
+    "build",
+    "verify",
+    "inspect",
+    "run",
+    "benchmark",
+    "eval",
+    "label",
+    "distill",
+)
 ALIASES = {"predict": "run", "bench": "benchmark"}
 
 
