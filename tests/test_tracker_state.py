@@ -63,8 +63,8 @@ def test_states_with_a_wrong_value(field: str, value: Any, tmp_path: Path) -> No
 def test_numbers_of_numpy_are_saved(tmp_path: Path) -> None:
     scene = Scene(restless())
     seen = scene.step()
-    corners: list[float] = list(np.array([1, 2, 3, 4.5], np.float32))
-    scene.tracker.show(Concept("cat", (Box(*corners),)))
+    corners: Any = np.array([1, 2, 3, 4.5], np.float32)
+    scene.tracker.show(Concept("cat", (Box(corners[0], corners[1], corners[2], corners[3]),)))
     scene.tracker.remove_object(seen.ids[1])
     before = dict(scene.tracker.concepts)
     scene.tracker.restore(scene.tracker.save(tmp_path / "state.npz"))
