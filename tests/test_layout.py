@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 SPOKES = ("export", "quantize", "runtimes", "benchmarks")
 ROOMS = ("camera", "engines", "judge", "loop", "machine", "shapes", "timing", "verbs", "video")  # of the hub
 HEAVY = {"torch", "transformers", "onnx", "onnx_ir", "onnxscript", "coremltools", "torchvision", "timm"}
-OPTIONAL = {"supervision", "cv2", "aiohttp"}  # imported when it is asked for
+OPTIONAL = {"supervision", "cv2", "aiohttp", "pynvml"}  # imported when it is asked for
 ON_DEVICE = {"numpy", "PIL", "click", "rich", "pycocotools", "onnxruntime", "tensorrt", "cuda"}
 ON_DEVICE |= {"coremltools", "sam3_edge"}
 

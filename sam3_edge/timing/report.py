@@ -17,6 +17,7 @@ from sam3_edge.bundle import Bundle
 from sam3_edge.errors import CheckError, SourceError
 from sam3_edge.machine.command import redacted
 from sam3_edge.machine.identity import commit, identity
+from sam3_edge.machine.watch import Machine, Watch
 from sam3_edge.segmenter import load
 from sam3_edge.timing import cold
 from sam3_edge.timing.components import MOST_UNACCOUNTED
@@ -24,6 +25,7 @@ from sam3_edge.timing.footage import Footage, jpeg
 from sam3_edge.timing.percentiles import UNSTABLE, Summary
 from sam3_edge.timing.running import Plan, measure
 
+REST, QUICK_REST = 30.0, 5.0  # seconds without a frame, for what the machine takes anyway
 KIND, SCHEMA = "sam3-edge benchmark", 1
 FLAT = re.compile(r"\[\s+([^\[\]{}]*?)\s+\]")  # a list of plain values
 CLOCK = (
@@ -34,8 +36,10 @@ CLOCK = (
 def benchmark(plan: Plan) -> dict[str, Any]:
     """Measure a bundle, and report. Raises what `load`, `Plan` and `measure` raise."""
     bundle, shot = Bundle.open(plan.bundle), plan.shot()
-    document = {**header(plan, bundle, shot), "machine": identity()}
-    document |= run_cold(plan, shot) if plan.mode == "cold" else run_warm(plan, shot)
+    machine = Machine()
+    document = {**header(plan, bundle, shot), "machine": identity(), "before": machine.state()}
+    document |= run_cold(plan, shot) if plan.mode == "cold" else run_warm(plan, shot, machine)
+    document["after"] = machine.state()
     return document | {"warnings": warnings(document)}
 
 
@@ -70,7 +74,18 @@ def header(plan: Plan, bundle: Bundle, shot: Footage) -> dict[str, Any]:
     }
 
 
-def run_warm(plan: Plan, shot: Footage) -> dict[str, Any]:
+def resting(plan: Plan, machine: Machine) -> Watch | None:
+    """The machine while nothing runs, where it tells what it takes; None elsewhere."""
+    with Watch(machine) as first:
+        pass
+    if machine.total() is None and first.energy[0] is None:
+        return None
+    with Watch(machine) as idle, console.progress("idle", None):
+        time.sleep(QUICK_REST if plan.quick else REST)
+    return idle
+
+
+def run_warm(plan: Plan, shot: Footage, machine: Machine) -> dict[str, Any]:
     """The modes that follow many frames in this process."""
     began = time.perf_counter()
     with load(plan.bundle, threads=plan.threads, device=plan.device) as model:
@@ -79,11 +94,11 @@ def run_warm(plan: Plan, shot: Footage) -> dict[str, Any]:
         for phrase in phrases:
             model.phrases.prompt(phrase)
         encoded = time.perf_counter() - began - opened
-        runs = []
+        idle, runs = resting(plan, machine), []
         for count in plan.counts:
             what = "as many objects as are found" if count is None else f"{count} objects"
             with console.progress(what, plan.budget.frames) as advance:
-                runs.append(measure(model, plan, shot, count, advance=advance))
+                runs.append(measure(model, plan, shot, count, machine=machine, idle=idle, advance=advance))
     times = {"open_ms": round(1e3 * opened, 3), "phrases_ms": round(1e3 * encoded, 3)}
     return {"phrases": list(phrases), **times, "runs": runs}
 
@@ -127,6 +142,12 @@ def warnings(document: dict[str, Any]) -> list[str]:
         found.append("quick: shorter than a run whose numbers may be published")
     elif not document["standard"]:
         found.append("shorter than the rules want: 1024 frames and 60 s, 600 s when sustained")
+    before, after = document["before"], document["after"]
+    risen = [name for name, count in after["slowed"].items() if count > before["slowed"].get(name, 0)]
+    if risen:
+        found.append(f"the machine slowed itself down: {', '.join(risen)} rose")
+    if held := sorted({reason for gpu in after["gpus"] for reason in gpu["slowed"] or ()}):
+        found.append(f"the GPU held its clocks back: {', '.join(held)}")
     for run in document.get("runs", []):
         found += [f"{label(run['objects'])}: {what}" for what in about(run)]
     if (latency := document.get("cold", {}).get("first_masks_ms")) and (latency["cv"] or 0) > UNSTABLE:

@@ -10,6 +10,7 @@ from typing import Any
 
 from sam3_edge.errors import UsageError
 from sam3_edge.machine.memory import peak_mb
+from sam3_edge.machine.watch import Machine, Watch, energy
 from sam3_edge.segmenter import Segmenter
 from sam3_edge.timing import components, footage, growth
 from sam3_edge.timing.following import begin, check_born, describe
@@ -102,21 +103,27 @@ def measure(
     shot: Footage,
     count: int | None,
     *,
+    machine: Machine | None = None,
+    idle: Watch | None = None,
     clock: Clock = time.perf_counter,
     sleep: Callable[[float], object] = time.sleep,
     advance: Advance = lambda count: None,
 ) -> dict[str, Any]:
-    """One run with so many objects, warmed up: what the report says of it, raw samples included."""
+    """One run with so many objects, warmed up: what the report says of it, raw samples included.
+
+    `machine` is read meanwhile; `idle` is what it was when nothing ran.
+    """
     tracker = begin(model, plan.asked(model), count, wait=plan.mode == "component")
     frames = shot.endless()
     most = QUICK_WARM if plan.quick else None
     warmth = warm_up(tracker, frames, clock=clock, exactly=plan.warmup, most_seconds=most)
     check_born(tracker, count)
     live = None if plan.live is None else Live(plan.live, clock, sleep)
-    if live is None:
-        notes = note_run(tracker, frames, plan.budget, clock=clock, advance=advance)
-    else:
-        notes = live.run(tracker, frames, plan.budget, advance)
+    with Watch(machine or Machine()) as during:
+        if live is None:
+            notes = note_run(tracker, frames, plan.budget, clock=clock, advance=advance)
+        else:
+            notes = live.run(tracker, frames, plan.budget, advance)
     check_born(tracker, count)
     run = describe(tracker, count) | {"warmup": {"frames": warmth.frames, "steady": warmth.steady}}
     run |= told(notes)
@@ -124,6 +131,8 @@ def measure(
         run["live"] = live.to_json(notes)
     if plan.mode == "sustained":
         run["sustained"] = pace(notes.begun, notes.seconds) | {"bins": bins(notes.begun, notes.seconds)}
+    run["energy"] = energy(during, idle, run["frames"], run["seconds"])
+    run["during"] = during.to_json()
     return run | {"samples_ms": [round(1e3 * s, 3) for s in notes.seconds]}
 
 

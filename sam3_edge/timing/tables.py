@@ -83,6 +83,12 @@ def show_run(run: dict[str, Any]) -> None:
         f"{fps} frames a second, {run['processor_ms_per_frame']:.1f} ms of processor time each; "
         f"memory: peak {memory['peak_mb']:.0f} MB, growth {told_growth}"
     )
+    if taken := run["energy"]:
+        net = "n/a" if taken["net_j_per_frame"] is None else f"{taken['net_j_per_frame']:.3f}"
+        click.echo(
+            f"energy: {taken['j_per_frame']:.3f} J a frame, {net} J net of idling, "
+            f"at {taken['rail']} ({taken['scope']})"
+        )
     if live := run.get("live"):
         click.echo(
             f"live at {live['input_fps']:g} fps: {live['dropped_share']:.1%} dropped; age when done: "
