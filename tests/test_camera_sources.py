@@ -276,7 +276,7 @@ def test_the_child_ends_with_its_parent_and_a_missing_program_is_told(
     parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert parent.stdout
     child = int(parent.stdout.readline())
-    until(lambda: "sleep 1000" in descendants(parent.pid).get(child, ""))
+    until(lambda: descendants(parent.pid).get(child, "").startswith("/bin/sleep 1000"))
     parent.kill()
     parent.communicate()
     until(lambda: not Path(f"/proc/{child}").exists() or "Z" in state_of(child))
