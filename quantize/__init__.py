@@ -1,1 +1,1 @@
-"""Compression schemes, one file each: `as_<scheme>.py`."""
+"""Compression: one scheme is one file, `as_<scheme>.py`; the rest is what all of them share."""

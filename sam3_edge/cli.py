@@ -16,6 +16,7 @@ VERBS = (
     "doctor",
     "demo",
     "export",
+    "quantize",
     "build",
     "verify",
     "inspect",

@@ -14,7 +14,7 @@ from sam3_edge.errors import BackendError, UsageError
 PREFIXES = {
     "target": ("export", "to_"),
     "runtime": ("runtimes", "on_"),
-    "scheme": ("quantize", ""),
+    "scheme": ("quantize", "as_"),
     "student": ("export", "student_"),
 }
 
@@ -42,7 +42,7 @@ def load_module(folder: str, name: str) -> ModuleType:
     except ImportError as error:  # also a library that is there and does not load
         if str(error.name).startswith("sam3_edge"):
             raise
-        extra = {"export": "export", "quantize": "export"}.get(folder, name.removeprefix("on_"))
+        extra = name.removeprefix("on_") if folder == "runtimes" else folder
         missing = isinstance(error, ModuleNotFoundError)
         fact = f"needs {error.name}" if missing else f"does not load ({error})"
         raise BackendError(f"{folder} {fact}: pip install 'sam3-edge[{extra}]'") from error

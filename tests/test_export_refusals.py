@@ -25,7 +25,7 @@ from sam3_edge.errors import CheckError, ResourceError, SourceError, UsageError
 from sam3_edge.export import pipeline
 from sam3_edge.export.parity import OutputError, Parity
 from sam3_edge.export.to_onnx import GATES
-from sam3_edge.quantize import fp16
+from sam3_edge.quantize import as_fp16
 from sam3_edge.spec import GraphSpec, graph_specs
 
 
@@ -211,4 +211,4 @@ def test_an_fp16_weight_out_of_range(
     data = place / "model.onnx.data"
     data.write_bytes(np.full(data.stat().st_size // 4, 7e4, np.float32).tobytes())
     with pytest.raises(CheckError, match=r"reaches 7e\+04, above 65504: use --scheme fp32"):
-        fp16.compress(place / "model.onnx")
+        as_fp16.compress(place / "model.onnx")

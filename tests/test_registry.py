@@ -14,7 +14,7 @@ from sam3_edge.errors import BackendError, UsageError
 FOLDERS = {
     "target": ("export", "to_*.py"),
     "runtime": ("runtimes", "on_*.py"),
-    "scheme": ("quantize", "*.py"),
+    "scheme": ("quantize", "as_*.py"),
     "student": ("export", "student_*.py"),
 }
 
@@ -48,7 +48,7 @@ def test_an_unknown_name() -> None:
     [
         ("export", "to_onnx", "torch", "export"),
         ("export", "to_onnx", "onnx_ir", "export"),
-        ("quantize", "fp16", "onnx_ir", "export"),
+        ("quantize", "as_fp16", "onnx_ir", "quantize"),
         ("runtimes", "on_onnx", "numpy", "onnx"),
     ],
 )
@@ -93,5 +93,6 @@ def test_selfcheck_gives_a_version() -> None:
 def test_schemes(name: str) -> None:
     scheme = registry.load("scheme", name)
     assert scheme.TARGETS and set(scheme.TARGETS) <= set(registry.names("target"))
-    assert callable(scheme.compress)
-    assert all(name in registry.load("target", target).GATES for target in scheme.TARGETS)
+    path, config, keep, feeds = inspect.signature(scheme.compress).parameters
+    assert (path, config, keep, feeds) == ("path", "config", "keep", "feeds")
+    assert scheme.ABOUT and scheme.NEEDS and scheme.Config() == scheme.Config()

@@ -7,6 +7,7 @@ folds while loading: speed and memory are those of fp32, and only the rounding o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,15 @@ import onnx_ir as ir
 
 from sam3_edge.errors import CheckError
 
+from .feeds import Feeds
+from .keep import Keep
+from .onnx_file import constant, forget, place_of, rewriting
+from .tally import Tally
+
 TARGETS = frozenset({"onnx"})
+ABOUT = "weights stored in half precision, arithmetic in fp32"
+NEEDS = "nothing"
+ROWS: tuple[()] = ()
 
 
 @dataclass(frozen=True)
@@ -25,22 +34,29 @@ class Config:
     least: int = 1024
 
 
-def compress(path: Path, config: Config | None = None) -> None:
+def compress(
+    path: Path, config: Config | None = None, *, keep: Keep | None = None, feeds: Sequence[Feeds] = ()
+) -> Tally:
     """Rewrite the ONNX file at `path` and its external data in place.
 
     Raises `CheckError` for a weight that fp16 cannot hold (above 65504).
     """
-    config = config or Config()
-    model = ir.load(path)
-    for value in list(model.graph.initializers.values()):
-        tensor = value.const_value
-        if tensor is not None and value.dtype == ir.DataType.FLOAT and tensor.size >= config.least:
-            halve(model.graph, value)
-    forget(model.graph)
-    data = path.with_name(path.name + ".data")
-    ir.external_data.load_to_model(model)  # the new data file takes the old one's name
-    data.unlink()
-    ir.save(model, path, external_data=data.name)
+    config, keep, tally = config or Config(), keep or Keep(), Tally()
+    with rewriting(path) as model:
+        graph = model.graph
+        for value in list(graph.initializers.values()):
+            if value.const_value is None or value.dtype != ir.DataType.FLOAT:
+                continue
+            rows = [row for node, _ in value.uses() if (row := keep.of(place_of(graph, node)))]
+            if value.const_value.size < config.least:
+                tally.keep(f"under {config.least} values")
+            elif any(row.level == "fp32" for row in rows):
+                tally.keep(rows[0].reason)
+            else:
+                halve(graph, value)
+                tally.add("weight")
+        forget(graph)
+    return tally
 
 
 def halve(graph: ir.Graph, value: ir.Value) -> None:
@@ -51,25 +67,10 @@ def halve(graph: ir.Graph, value: ir.Value) -> None:
         raise CheckError(
             f"fp16: {value.name} reaches {np.abs(weights).max():.3g}, above 65504: use --scheme fp32"
         )
-    half = ir.val(f"{value.name}/fp16", ir.DataType.FLOAT16, value.shape)
-    half.const_value = ir.tensor(weights.astype(np.float16), name=half.name)
+    half = constant(graph, f"{value.name}/fp16", weights.astype(np.float16))
     cast = ir.node("Cast", [half], {"to": ir.DataType.FLOAT}, name=f"{value.name}/Cast")
     cast.outputs[0].name = f"{value.name}/fp32"
     cast.outputs[0].dtype, cast.outputs[0].shape = ir.DataType.FLOAT, value.shape
     ir.convenience.replace_all_uses_with(value, cast.outputs[0])
     graph.initializers.pop(value.name)
-    graph.register_initializer(half)
     graph.insert_before(graph[0], cast)
-
-
-def forget(graph: ir.Graph) -> None:
-    """Leave out what readers infer or see elsewhere, 4 % of a small model.
-
-    That is what is said of inner tensors, and nodes' names: the tensor that a node makes has the same.
-    """
-    kept = {id(value) for value in (*graph.inputs, *graph.outputs)}
-    for node in graph:
-        node.name = None
-        for value in node.outputs:
-            if id(value) not in kept:
-                value.shape = value.type = None

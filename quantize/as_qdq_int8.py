@@ -1,0 +1,78 @@
+"""Scheme `qdq_int8`: QuantizeLinear and DequantizeLinear around products and convolutions, for TensorRT.
+
+TensorRT's int8 is symmetric with zero point 0, and since version 11 precision lies in the graph alone. What
+is not quantized stays fp32. No engine of it was run here: `sam3-edge build` judges it on the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nncf
+import numpy as np
+import onnx
+
+from sam3_edge import registry
+from sam3_edge.errors import CheckError
+from sam3_edge.spec import ModelConfig
+
+from .as_w8a8 import ROWS as ROWS_OF_W8A8
+from .as_w8a8 import memory as memory
+from .feeds import Feeds
+from .keep import Keep, Row
+from .nncf_graph import PRODUCTS, quantize_graph
+from .tally import Tally
+
+TARGETS = frozenset({"tensorrt"})
+ABOUT = "symmetric int8 products and convolutions, zero point 0, as explicit Q/DQ"
+NEEDS = "pictures and phrases"
+TOOLS = ("nncf",)
+CALIBRATED = True
+
+
+def ROWS(config: ModelConfig) -> tuple[Row, ...]:  # noqa: N802: a table that depends on the model
+    """As of `w8a8`; here every kept part stays fp32."""
+    return ROWS_OF_W8A8(config)
+
+
+@dataclass(frozen=True)
+class Config:
+    """`smooth`: how much of the activations' range SmoothQuant moves into weights, 0 to 1; -1: none."""
+
+    smooth: float = 0.95
+
+
+def compress(
+    path: Path, config: Config | None = None, *, keep: Keep | None = None, feeds: Sequence[Feeds] = ()
+) -> Tally:
+    """Rewrite the typed fp32 file at `path` in place; without feeds it stays as it is.
+
+    Raises `CheckError` for a zero point that TensorRT would not take, or if its builder refuses the graph.
+    """
+    config, tally = config or Config(), Tally()
+    if not feeds:
+        tally.keep("calibration never reached this graph")
+        return tally
+    smooth = nncf.AdvancedSmoothQuantParameters(matmul=config.smooth)
+    how = nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smooth)
+    kind = nncf.QuantizationPreset.PERFORMANCE  # symmetric
+    quantize_graph(path, keep or Keep(), feeds, PRODUCTS, tally, advanced_parameters=how, preset=kind)
+    if off := zero_points(path):
+        raise CheckError(f"qdq_int8: {off[0]} has a zero point other than 0, which TensorRT does not take")
+    checker = registry.load_module("export", "tensorrt_check")
+    if checker.builder_version() is not None:
+        checker.check([path], build=True)
+    return tally
+
+
+def zero_points(path: Path) -> list[str]:
+    """Names of the zero points in the graph that are not 0, or not int8."""
+    graph = onnx.load(str(path)).graph
+    stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    rounding = [node for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    points = {node.input[2] for node in rounding if len(node.input) > 2}
+    return sorted(
+        name for name in points if name in stored and (stored[name].dtype != np.int8 or stored[name].any())
+    )

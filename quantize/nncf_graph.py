@@ -1,0 +1,230 @@
+"""NNCF's static quantization of one ONNX graph, in shards of blocks, and what makes its int8 kernels run.
+
+Four things that cost speed or fail without a word, each handled here:
+- NNCF stops at a product of two constants, and the first queries are one: constants are folded before.
+- ONNX Runtime makes an fp32 Gemm of MatMul and bias before it looks for integers: the bias gets a shape that
+  Gemm does not take.
+- q, k and v share one DequantizeLinear, and fusion wants each MatMul to have its own.
+- NNCF holds about twelve copies of a graph: 0.5 GB of weights take 5.6 to 7.7 GB.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+
+os.environ.setdefault("NNCF_CI", "1")  # NNCF reports its use to its makers otherwise
+
+import nncf
+
+from .feeds import Feeds
+from .keep import Keep
+from .tally import Tally
+
+COPIES = 14  # of a shard's weights, in memory
+SHARD = 240e6  # bytes of weights: four blocks of the full-size trunk
+LARGEST_OPSET = 20  # of 21 and later ONNX Runtime 1.32 does not load what NNCF writes
+PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose")
+BLOCK = re.compile(r"(?:encoder|layers|blocks)\.\d+")
+OTHERS = (
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Neg",
+    "Concat",
+    "Softmax",
+    "Resize",
+    "Gelu",
+    "LayerNormalization",
+    "Gather",
+)
+
+nncf.set_log_level(40)  # errors only
+
+
+def fold(path: Path) -> None:
+    """Fold the constants of the file at `path`, in place, without the fusion that hides products."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 3
+    folded = path.with_name("folded.onnx")
+    options.optimized_model_filepath = str(folded)
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "folded.data")
+    options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "256")
+    onnxruntime.InferenceSession(
+        str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=["MatMulAddFusion"]
+    )
+    model = read(folded)
+    folded.unlink()
+    folded.with_name("folded.data").unlink(missing_ok=True)
+    write(model, path)
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """The model with its weights."""
+    return onnx.load(str(path))
+
+
+def write(model: onnx.ModelProto, path: Path) -> None:
+    """The model and its weights in the place of what is there."""
+    data = path.with_name(f"{path.name}.data")
+    data.unlink(missing_ok=True)
+    onnx.save(model, str(path), save_as_external_data=True, location=data.name, size_threshold=256)
+
+
+def place_of(graph: onnx.GraphProto, node: onnx.NodeProto) -> str:
+    """`GRAPH/MODULE`."""
+    return f"{graph.name}/{node.name.rpartition('/')[0]}"
+
+
+def chosen(graph: onnx.GraphProto, keep: Keep, kinds: Collection[str], tally: Tally) -> set[str]:
+    """Names of the products of these kinds that have a weight and are to be quantized.
+
+    The others are counted with the reason.
+    """
+    weights, names = {tensor.name for tensor in graph.initializer}, set()
+    for node in graph.node:
+        if node.op_type not in kinds:
+            continue
+        row = keep.of(place_of(graph, node))
+        if node.input[1] not in weights or node.input[0] in weights:
+            tally.keep("a product of two activations: q k and softmax v stay in floating point")
+        elif row is not None:
+            tally.keep(row.reason)
+        else:
+            names.add(node.name)
+    return names
+
+
+def shards(graph: onnx.GraphProto, weight_bytes: float) -> list[list[onnx.NodeProto]]:
+    """The nodes in order, cut between blocks, so that no part has more weights than `SHARD`."""
+    parts = max(1, int(np.ceil(weight_bytes / SHARD)))
+    blocks: list[list[onnx.NodeProto]] = [[]]
+    last = None
+    for node in graph.node:
+        found = BLOCK.match(node.name)
+        if found and found[0] != last:
+            last = found[0]
+            blocks.append([])
+        blocks[-1].append(node)
+    if len(blocks) > 1:
+        blocks[1] = blocks[0] + blocks[1]  # what comes before the first block
+        del blocks[0]
+    size = int(np.ceil(len(blocks) / parts))
+    return [list(chain(*blocks[start : start + size])) for start in range(0, len(blocks), size)]
+
+
+def part_of(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], folder: Path) -> onnx.ModelProto:
+    """A model of these nodes; its inputs and outputs are what other nodes make and need."""
+    graph = model.graph
+    kinds = {v.name: v for v in (*graph.input, *graph.output, *graph.value_info)}
+    made = {name for node in nodes for name in node.output}
+    read_here = {name for node in nodes for name in node.input if name}
+    elsewhere = {name for node in graph.node if not made & set(node.output) for name in node.input}
+    weights = [copy.deepcopy(tensor) for tensor in graph.initializer if tensor.name in read_here]
+    for tensor in weights:
+        if uses_external_data(tensor):
+            load_external_data_for_tensor(tensor, str(folder))
+            del tensor.external_data[:]
+            tensor.data_location = onnx.TensorProto.DEFAULT
+    held = {tensor.name for tensor in weights}
+    inputs = [kinds[name] for name in sorted(read_here - made - held)]
+    ends = {value.name for value in graph.output}
+    outputs = [kinds[name] for name in sorted(made & (elsewhere | ends))]
+    part = onnx.helper.make_graph(list(nodes), graph.name, inputs, outputs, weights)
+    return onnx.helper.make_model(
+        part, opset_imports=list(model.opset_import), ir_version=min(model.ir_version, 10)
+    )
+
+
+def answers(part: onnx.ModelProto, feeds: Sequence[Feeds]) -> Iterator[Feeds]:
+    """What a part gives for each feed, beside what it was fed."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(
+        part.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    names = [value.name for value in part.graph.output]
+    wanted = {value.name for value in part.graph.input}
+    for feed in feeds:
+        mine = {name: np.array(value) for name, value in feed.items() if name in wanted}
+        yield {**feed, **dict(zip(names, session.run(names, mine), strict=True))}
+
+
+def quantize_part(
+    part: onnx.ModelProto, feeds: Sequence[Feeds], names: set[str], **how: Any
+) -> onnx.ModelProto:
+    """One part, quantized at the products named only."""
+    wanted = {value.name for value in part.graph.input}
+    data = nncf.Dataset([{n: np.array(v) for n, v in feed.items() if n in wanted} for feed in feeds])
+    ignored = [n.name for n in part.graph.node if n.op_type in PRODUCTS and n.name not in names]
+    scope = nncf.IgnoredScope(names=ignored, types=list(OTHERS), validate=False)
+    with contextlib.redirect_stdout(sys.stderr):
+        made: onnx.ModelProto = nncf.quantize(
+            part,
+            data,
+            subset_size=len(feeds),
+            model_type=nncf.ModelType.TRANSFORMER,  # SmoothQuant needs it
+            fast_bias_correction=True,  # the other one crashes on these graphs
+            ignored_scope=scope,
+            **how,
+        )
+    return made
+
+
+def quantize_graph(
+    path: Path, keep: Keep, feeds: Sequence[Feeds], kinds: Collection[str], tally: Tally, **how: Any
+) -> None:
+    """Rewrite the file at `path`, part by part: the products of `kinds`. Without any it stays as it is."""
+    model = onnx.load(str(path), load_external_data=False)
+    if not chosen(model.graph, keep, kinds, Tally()):
+        chosen(model.graph, keep, kinds, tally)
+        return
+    fold(path)
+    model = onnx.load(str(path), load_external_data=False)
+    names = chosen(model.graph, keep, kinds, tally)
+    model = onnx.shape_inference.infer_shapes(model)
+    data = path.with_name(f"{path.name}.data")
+    parts = shards(model.graph, data.stat().st_size if data.exists() else 0)
+    nodes: list[onnx.NodeProto] = []
+    weights: dict[str, Any] = {}
+    held = list(feeds)
+    for number, some in enumerate(parts):
+        part = part_of(model, some, path.parent)
+        here = names & {node.name for node in some}
+        following = list(answers(part, held)) if number < len(parts) - 1 else []
+        made = quantize_part(part, held, here, **how) if here else part
+        held = following
+        nodes += list(made.graph.node)
+        weights |= {tensor.name: tensor for tensor in made.graph.initializer}
+    joined = onnx.helper.make_graph(
+        nodes, model.graph.name, list(model.graph.input), list(model.graph.output), list(weights.values())
+    )
+    out = onnx.helper.make_model(joined, opset_imports=list(made.opset_import), ir_version=10)
+    for kind, count in compressed(joined, names).items():
+        tally.compressed[kind] += count
+    write(out, path)
+
+
+def compressed(graph: onnx.GraphProto, names: set[str]) -> dict[str, int]:
+    """The products whose both sides come out of DequantizeLinear, by kind."""
+    makers = {name: node.op_type for node in graph.node for name in node.output}
+    found: dict[str, int] = defaultdict(int)
+    for node in graph.node:
+        if node.op_type in PRODUCTS and {makers.get(name) for name in node.input[:2]} == {"DequantizeLinear"}:
+            found[f"{node.op_type} int8"] += 1
+    return dict(found)
