@@ -41,7 +41,8 @@ class Anything:
             found = tuple((float(self.rng.uniform(0.4, 0.99)), ACTORS[i]) for i in shown)
             away = {int(self.rng.integers(5)): np.full((SIDE, SIDE), -1024, np.float32)}
             moment = Moment((found,), tracked=away, scores=dict.fromkeys(away, -1.0))
-            yield self.scene.frame(moment) | {
+            yield {
+                **self.scene.frame(moment),
                 "detector": lambda feeds, found=found: detector(found),
                 "masks": lambda feeds, moment=moment: drawer(moment, feeds),
             }
