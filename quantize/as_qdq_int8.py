@@ -32,7 +32,7 @@ TOOLS = ("nncf",)
 CALIBRATED = True
 
 
-def ROWS(config: ModelConfig) -> tuple[Row, ...]:  # noqa: N802  (a table that depends on the model)
+def ROWS(config: ModelConfig) -> tuple[Row, ...]:
     """As of `w8a8`; here every kept part stays fp32."""
     return ROWS_OF_W8A8(config)
 

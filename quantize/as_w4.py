@@ -31,7 +31,7 @@ TOOLS = ("onnxruntime",)
 DOMAIN = "com.microsoft"
 
 
-def ROWS(config: ModelConfig) -> tuple[Row, ...]:  # noqa: N802  (a table that depends on the model)
+def ROWS(config: ModelConfig) -> tuple[Row, ...]:
     """The first and the last block of trunk and text encoder stay at 8 bits."""
     return (*edges("backbone", config.trunk_layers, "w8"), *edges("text", config.text_layers, "w8"), *TABLE)
 

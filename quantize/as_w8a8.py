@@ -33,7 +33,7 @@ CALIBRATED = True
 KINDS = ("MatMul", "Gemm")
 
 
-def ROWS(config: ModelConfig) -> tuple[Row, ...]:  # noqa: N802  (a table that depends on the model)
+def ROWS(config: ModelConfig) -> tuple[Row, ...]:
     """The first and the last block of the trunk keep ranges of their own for each picture."""
     return (*edges("backbone", config.trunk_layers, "w8"), *TABLE)
 
