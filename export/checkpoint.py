@@ -18,20 +18,17 @@ from safetensors.torch import save_file
 from sam3_edge.bundle import file_sha256
 from sam3_edge.errors import CheckError, ResourceError, SourceError, UsageError
 from sam3_edge.spec import ModelConfig
-from sam3_edge.tokenizer import bundled_merges, read_lines
 
 from . import names_huggingface, names_official, weights_pt
+from .checkpoint_merges import merges_of
 from .config_json import read_config
 from .fetch import HUB_ID, fetch
 from .model import Sam3
 from .student import Student
 from .weights import Layout, Weights, fill, shards_of
 
-CONFIG, LICENCE, STUDENT = (
-    "sam3_edge_config",
-    "sam3_edge_licence",
-    "sam3_edge_student",
-)  # metadata keys of our own files
+# Metadata keys of our own files.
+CONFIG, LICENCE, STUDENT = "sam3_edge_config", "sam3_edge_licence", "sam3_edge_student"
 OURS = Layout()
 PICKLES = (".pt", ".pth", ".bin")
 # In file names and hub ids, and in the tensor names of its three-headed neck and its tracker.
@@ -89,7 +86,7 @@ def load(
     return Checkpoint(
         config=found,
         model=model.eval(),
-        merges=tokenizer_file(folder, tokenizer, official=official),
+        merges=merges_of(folder, tokenizer, official=official),
         name=str(source) if place != Path(source) else place.resolve().name,
         revision=place.name if place != Path(source) else None,
         sha256=digest(files),
@@ -224,30 +221,6 @@ def student_of(weights: Weights, origin: str) -> Student | None:
     """The student that a file of ours says its trunk is."""
     text = weights.metadata.get(STUDENT)
     return None if text is None else Student.from_json(text, origin=origin)
-
-
-def tokenizer_file(folder: Path, given: Path | None, *, official: bool) -> Path | None:
-    """The merges that belong to the checkpoint. Raises `SourceError` for a given file that is not there."""
-    if given is not None:
-        if not given.is_file():
-            raise SourceError(f"{given}: no such file; give the merges.txt of the checkpoint's tokenizer")
-        return given
-    if (merges := folder / "merges.txt").is_file():
-        return merges
-    if (both := folder / "tokenizer.json").is_file():
-        return same_as_bundled(both)
-    return bundled_merges() if official else None
-
-
-def same_as_bundled(path: Path) -> Path:
-    """CLIP's merges, which are those in every SAM 3 `tokenizer.json`. Raises `SourceError` if they differ."""
-    try:
-        merges = json.loads(path.read_text(encoding="utf-8"))["model"]["merges"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SourceError(f"{path}: has no merges ({error}); pass --tokenizer merges.txt") from error
-    if [m if isinstance(m, str) else " ".join(m) for m in merges] != read_lines(bundled_merges()):
-        raise SourceError(f"{path}: not SAM 3's own tokenizer; pass --tokenizer merges.txt")
-    return bundled_merges()
 
 
 def sam_licence(folder: Path) -> Path | None:

@@ -36,7 +36,7 @@ def truth(scene: Scene, phrase: str) -> Masks:
 
 def test_labels_of_shapes_are_true(tmp_path: Path, command: Command) -> None:
     """Of unlabelled pictures whose truth is known. A broken file and a copy are skipped and named."""
-    scenes = write_scenes(tmp_path / "pictures", 4)
+    scenes = write_scenes(tmp_path / "pictures", 24)
     (tmp_path / "pictures" / "bad.png").write_bytes(b"no picture")
     (tmp_path / "pictures" / "copy.png").write_bytes((tmp_path / "pictures" / "0.png").read_bytes())
     (tmp_path / "phrases.txt").write_text("\n".join(PHRASES))
@@ -45,7 +45,7 @@ def test_labels_of_shapes_are_true(tmp_path: Path, command: Command) -> None:
     assert done.code == 0, done.err
     report, document = json.loads(done.out), json.loads(out.read_text())
     assert {row["file_name"] for row in document["info"]["skipped"]} == {"bad.png", "copy.png"}
-    assert report["skipped"] == 2 and report["pictures"] == 4
+    assert report["skipped"] == 2 and report["pictures"] == 24
     found = open_dataset([str(out)])
     assert isinstance(found, PictureSet)
     right, given, empty = 0, 0, []
@@ -56,15 +56,17 @@ def test_labels_of_shapes_are_true(tmp_path: Path, command: Command) -> None:
         given += len(got)
         right += int((got.iou(want).max(1, initial=0) >= 0.5).sum()) if len(got) else 0
         empty += [not len(want)] if not len(got) else []
-    assert given >= 4 and right / given >= 0.9
-    assert len(empty) >= 8 and np.mean(empty) >= 0.98
+    assert given >= 24 and right / given >= 0.9
+    assert len(empty) >= 48 and np.mean(empty) >= 0.98
     assert report["positives"] + report["negatives"] == len(found.cases)
 
 
 def test_a_gate_that_nothing_passes(tmp_path: Path) -> None:
     write_scenes(tmp_path / "pictures", 1)
     with load() as segmenter:
-        made = label(segmenter, [tmp_path / "pictures" / "0.png"], PHRASES[:4], Gates(agreement=1.0))
+        made = label(
+            segmenter, [tmp_path / "pictures" / "0.png"], PHRASES[:4], Gates(margin=0.4999, absence=0.4999)
+        )
     assert not made.annotations and made.counts["unsure"] > 0
 
 
@@ -73,7 +75,7 @@ def test_the_hardest_negatives_come_first() -> None:
     assert hardest(absent, ["red circle", "blue square"]) == ["red square", "red star", "dog", "cup"]
 
 
-@pytest.mark.parametrize("wrong", [{"margin": 0.5}, {"agreement": 1.1}, {"negatives": -1}])
+@pytest.mark.parametrize("wrong", [{"margin": 0.5}, {"absence": 0.1}, {"agreement": 1.1}, {"negatives": -1}])
 def test_gates_that_make_no_sense(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="want a margin of"):
         Gates(**wrong)  # type: ignore[arg-type]

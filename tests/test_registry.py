@@ -71,7 +71,8 @@ def test_a_missing_module_of_our_own_is_a_bug() -> None:
 def test_targets(name: str) -> None:
     target = registry.load("target", name)
     module, spec, folder, *settings = inspect.signature(target.lower).parameters
-    assert (module, spec, folder) == ("module", "spec", "folder") and set(settings) == target.SETTINGS
+    recipe = inspect.signature(target.Recipe).parameters if settings == ["settings"] else settings
+    assert (module, spec, folder) == ("module", "spec", "folder") and set(recipe) == target.SETTINGS
     assert set(target.SCHEMES) <= set(target.GATES) and callable(target.open_session)
     tools = target.tools()
     assert tools and all(isinstance(value, str) for pair in tools.items() for value in pair)

@@ -17,11 +17,16 @@ from sam3_edge.verbs.options import COUNT, FOLDER, as_json, overwrite
     "--margin", default=0.15, show_default=True, help="How far every score must be from the threshold 0.5."
 )
 @click.option(
+    "--absence", default=0.3, show_default=True, help="The same where a phrase is to count as absent."
+)
+@click.option(
     "--agreement", default=0.75, show_default=True, help="IoU with the same object in the mirror image."
 )
 @click.option("--negatives", default=3, show_default=True, help="Absent phrases kept of each picture.")
 @click.option("--threads", type=COUNT, help="Processor threads.")
-@click.option("-o", "--output", type=FOLDER, default=Path("labels.json"), show_default=True)
+@click.option(
+    "-o", "--output", type=FOLDER, default=Path("labels.json"), show_default=True, help="The document."
+)
 @overwrite
 @as_json
 def command(
@@ -29,6 +34,7 @@ def command(
     phrases: Path,
     bundle: Path | None,
     margin: float,
+    absence: float,
     agreement: float,
     negatives: int,
     threads: int | None,
@@ -48,7 +54,7 @@ def command(
 
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists: pass --overwrite or another -o")
-    gates = Gates(margin=margin, agreement=agreement, negatives=negatives)
+    gates = Gates(margin=margin, absence=absence, agreement=agreement, negatives=negatives)
     words, found = read_phrases(phrases), find_pictures(sources)
     with load(bundle, threads=threads) as segmenter, console.progress("label", len(found)) as advance:
         made = label(segmenter, found, words, gates, advance=advance)
