@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from sam3_edge.spec import GraphSpec, graph_specs
 
 from .mil_evaluate import Evaluator
 from .mil_program import Function, read_program
+from .threads import use_threads
 
 
 class MilSession(HostValues):
@@ -65,17 +65,6 @@ class MilSession(HostValues):
 
     def close(self) -> None:
         self.evaluators.clear()
-
-
-@contextmanager
-def use_threads(count: int | None) -> Iterator[None]:
-    """Torch's threads are the process's: what else runs in it keeps its own number."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def evaluated(evaluator: Evaluator, feeds: Arrays) -> dict[str, NDArray[Any]]:

@@ -34,6 +34,7 @@ from .job import Job as Job
 from .job import Settled, settle
 from .model import fold
 from .parity import Parity, Trial, prove
+from .threads import use_threads
 
 KEPT_CALLS = 2  # of each graph: the features of one 1008 px picture are 120 MB
 
@@ -93,7 +94,7 @@ def export(job: Job, say: Callable[[str], None] = lambda text: None) -> tuple[Bu
     """
     settled = settle(job)
     output, target = settled.output, settled.target
-    with staging(output, overwrite=job.overwrite) as folder:
+    with use_threads(job.threads), staging(output, overwrite=job.overwrite) as folder:
         reference = write_graphs(job, settled, folder, say)
         seal(folder, reference.manifest)
         say("comparing with PyTorch")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from comparison import compare
 from oracles.official_video import digest
 from oracles.official_video_script import NAMES, draw
 from oracles.video_recording import VideoClip, load_video
 from replay import Seams, official_model, played
 
+from sam3_edge.export.threads import use_threads
 from sam3_edge.loop import propagation, update
 from sam3_edge.loop.history import Choice, History, Memory
 from sam3_edge.loop.settings import Settings
@@ -39,10 +39,10 @@ Models = Callable[[str], Seams]
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Models:
-    torch.set_num_threads(1)
+def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Models]:
     folder = tmp_path_factory.mktemp("official")
-    return cache(lambda kind: Seams(official_model(RECORDING, folder, kind=kind)))
+    with use_threads(1):
+        yield cache(lambda kind: Seams(official_model(RECORDING, folder, kind=kind)))
 
 
 def replay(models: Models, name: str, settings: Settings | None = None) -> None:

@@ -5,22 +5,24 @@ Two clips here; `replay_all` does all ten.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-import torch
 from comparison import Apart, compare
 from oracles.video_recording import load_video
 from replay import Seams
 from trained_clips import digest, draw, replayed, shown, trained
 
 from sam3_edge.export.model import fold
+from sam3_edge.export.threads import use_threads
 
 RECORDING = load_video("trained")
 
 
 @pytest.fixture(scope="module")
-def session() -> Seams:
-    torch.set_num_threads(1)
-    return Seams(fold(trained().model))
+def session() -> Iterator[Seams]:
+    with use_threads(1):
+        yield Seams(fold(trained().model))
 
 
 def test_what_was_recorded_is_what_ships() -> None:
