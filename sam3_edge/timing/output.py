@@ -10,10 +10,11 @@ import click
 from sam3_edge import console
 from sam3_edge.errors import UsageError
 from sam3_edge.timing import tables
+from sam3_edge.timing.page import page
 from sam3_edge.timing.report import dumped
 from sam3_edge.writing import write_file
 
-REPORT, ROW = "report.json", "row.md"
+REPORT, PAGE, ROW = "report.json", "report.html", "row.md"
 
 
 def refuse(folder: Path, *, overwrite: bool) -> None:
@@ -25,6 +26,7 @@ def refuse(folder: Path, *, overwrite: bool) -> None:
 def write(document: dict[str, Any], folder: Path, *, overwrite: bool) -> None:
     """All files of a report."""
     write_file(folder / REPORT, dumped(document).encode(), overwrite=overwrite)
+    write_file(folder / PAGE, page(document).encode(), overwrite=overwrite)
     write_file(folder / ROW, tables.markdown(document).encode(), overwrite=overwrite)
 
 

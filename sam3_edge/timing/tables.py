@@ -95,10 +95,15 @@ def show_run(run: dict[str, Any]) -> None:
             f"{latency(live['age_ms'])}"
         )
     if pace := run.get("sustained"):
-        click.echo(
-            f"first {pace['window_s']:g} s {pace['burst_ms']:.1f} ms, last {pace['sustained_ms']:.1f} ms: "
-            f"ratio {pace['sustained_by_burst']}"
-        )
+        click.echo(paced(pace))
+
+
+def paced(pace: dict[str, Any]) -> str:
+    """The last minute by the first, in words."""
+    return (
+        f"first {pace['window_s']:g} s {pace['burst_ms']:.1f} ms, last {pace['sustained_ms']:.1f} ms: "
+        f"ratio {pace['sustained_by_burst']}"
+    )
 
 
 def show_cold(found: dict[str, Any]) -> None:
