@@ -14,7 +14,9 @@ from sam3_edge.bundle import Bundle
 from sam3_edge.concept import Concept
 from sam3_edge.judge import frozen_clips, frozen_pictures
 from sam3_edge.judge.answering import answer_pictures
+from sam3_edge.judge.case import Clip, ClipCase, PictureCase
 from sam3_edge.judge.clip_answering import answer_clips
+from sam3_edge.judge.datasets import Question
 from sam3_edge.judge.measures import ClipJudge, PictureJudge
 from sam3_edge.phrases import open_phrases
 from sam3_edge.segmenter import Segmenter
@@ -44,7 +46,8 @@ def teacher_hash() -> str:
 
 def on_pictures(segmenter: Segmenter, count: int) -> dict[str, Any]:
     """The phrases of the first frozen pictures, true ones and hard negatives."""
-    cases, questions = [], []
+    cases: list[PictureCase] = []
+    questions: list[Question] = []
     for frozen in frozen_pictures.frozen_pictures(count):
         for case, concept in zip(frozen.cases, frozen.concepts, strict=True):
             if "phrase" in case.tags:
@@ -56,7 +59,8 @@ def on_pictures(segmenter: Segmenter, count: int) -> dict[str, Any]:
 
 def on_clips(segmenter: Segmenter, count: int) -> dict[str, Any]:
     """The phrases of the first frozen clips, followed."""
-    cases, answers = [], {}
+    cases: list[ClipCase] = []
+    answers: dict[str, Clip] = {}
     for clip in islice(frozen_clips.clips(), count):
         frames = clip.frames
         pairs = zip(clip.cases, clip.phrases, strict=True)

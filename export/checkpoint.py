@@ -19,7 +19,7 @@ from sam3_edge.bundle import file_sha256
 from sam3_edge.errors import CheckError, ResourceError, SourceError, UsageError
 from sam3_edge.spec import ModelConfig
 
-from . import names_huggingface, names_official, weights_pt
+from . import names_huggingface, names_lite_text, names_official, weights_pt
 from .checkpoint_merges import merges_of
 from .config_json import read_config
 from .fetch import HUB_ID, fetch
@@ -81,7 +81,10 @@ def load(
         if official and not any(name.startswith(names_official.TRACKER) for name in weights):
             found = replace(found, memory_layers=0)
         model = Sam3(found, student_of(weights, str(source)))
-        fill(model, weights, layout, origin=origin_of(source, model.student))
+        origin = origin_of(source, model.student)
+        lite = layout is names_lite_text.LAYOUT
+        tensors = names_lite_text.Folded(weights, found, origin=origin) if lite else weights
+        fill(model, tensors, layout, origin=origin)
         licence = weights.metadata.get(LICENCE, "SAM" if layout is not OURS else "Apache-2.0")
     return Checkpoint(
         config=found,
@@ -198,7 +201,7 @@ def describe(
         return names_official.LAYOUT, config or ModelConfig()
     if config is None:
         raise SourceError(f"{beside}: no such file; a checkpoint needs its config.json beside the weights")
-    return names_huggingface.LAYOUT, config
+    return names_lite_text.LAYOUT if config.text_taps else names_huggingface.LAYOUT, config
 
 
 def own_config(text: str, folder: Path) -> ModelConfig:

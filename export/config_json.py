@@ -13,6 +13,7 @@ from sam3_edge.spec import ModelConfig
 
 from . import tracker_json
 
+KINDS = ("sam3", "sam3_video", "sam3_lite_text")
 TRUNK, NECK, TEXT = "vision_config.backbone_config", "vision_config", "text_config"
 FUSION = ("geometry_encoder_config", "detr_encoder_config", "detr_decoder_config")
 HEADS = (*FUSION, "mask_decoder_config")
@@ -69,6 +70,12 @@ CLIP_DEFAULTS: dict[str, Any] = {
     f"{TEXT}.max_position_embeddings": 77,
     f"{TEXT}.hidden_act": "quick_gelu",
 }
+# Of SAM3-LiteText's text encoder, where nothing is said of it.
+LITE_DEFAULTS: dict[str, Any] = {
+    **{path: value for path, value in CLIP_DEFAULTS.items() if path != f"{TEXT}.hidden_act"},
+    f"{TEXT}.use_repmixer_blocks": True,
+    f"{TEXT}.repmixer_kernel_size": 11,
+}
 # Widths that must be divided without rest: by a number, or by a field and a number.
 DIVISORS = (
     ("trunk_dim", "trunk_heads", 4),
@@ -90,17 +97,25 @@ def read_config(path: Path) -> ModelConfig:
     if not isinstance(values, dict):
         raise SourceError(f"{path}: not a JSON object; download the checkpoint again")
     kind = values.get("model_type")
-    if kind not in ("sam3", "sam3_video"):
-        raise CheckError(f"{path}: model_type is {kind!r}; sam3-edge reads sam3 and sam3_video")
+    if kind not in KINDS:
+        raise CheckError(f"{path}: model_type is {kind!r}; sam3-edge reads {', '.join(KINDS)}")
     if kind == "sam3":
         return config_of(values, origin=str(path))
+    if kind == "sam3_lite_text":
+        return lite_config_of(values, origin=str(path))
     image = config_of(values.get("detector_config") or {}, origin=str(path))
     return replace(image, **tracker_fields(values.get("tracker_config") or {}, image, origin=str(path)))
 
 
-def config_of(values: Mapping[str, Any], *, origin: str) -> ModelConfig:
-    """The image model that the JSON of a `Sam3Config` describes. `origin` is what an error names."""
-    usual = CLIP_DEFAULTS if values.get(TEXT) is not None else {}
+def config_of(
+    values: Mapping[str, Any], *, origin: str, usual: Mapping[str, Any] | None = None
+) -> ModelConfig:
+    """The image model that the JSON of a `Sam3Config` describes. `origin` is what an error names.
+
+    `usual`: what its text encoder is where nothing is said.
+    """
+    if usual is None:
+        usual = CLIP_DEFAULTS if values.get(TEXT) is not None else {}
     check_built_in(values, BUILT_IN, usual=usual, origin=origin)
     fields: dict[str, Any] = {"memory_layers": 0}
     for field, paths in FIELDS.items():
@@ -108,6 +123,18 @@ def config_of(values: Mapping[str, Any], *, origin: str) -> ModelConfig:
         fields[field] = agreed(found, origin)
     check_divisors(fields, origin)
     return ModelConfig.from_json({**fields, "mask_queries": min(ModelConfig.mask_queries, fields["queries"])})
+
+
+def lite_config_of(values: Mapping[str, Any], *, origin: str) -> ModelConfig:
+    """The model that the JSON of a `Sam3LiteTextConfig` describes: phrases are as long as SAM 3's."""
+    config = config_of(values, origin=origin, usual=LITE_DEFAULTS)
+    mixes, taps = (
+        find(values, f"{TEXT}.{name}", LITE_DEFAULTS[f"{TEXT}.{name}"])
+        for name in ("use_repmixer_blocks", "repmixer_kernel_size")
+    )
+    if mixes and (not isinstance(taps, int) or taps < 3 or taps % 2 == 0):
+        raise CheckError(f"{origin}: {TEXT}.repmixer_kernel_size is {json.dumps(taps)}; want 3, 5, 7 or more")
+    return replace(config, text_length=ModelConfig.text_length, text_taps=taps if mixes else 1)
 
 
 def tracker_fields(values: Mapping[str, Any], image: ModelConfig, *, origin: str) -> dict[str, Any]:

@@ -25,6 +25,8 @@ class ModelConfig:
     best queries get a mask, and how many exemplar boxes one concept may have. The fields from `memory_layers`
     on are the tracker's; without memory layers there is none. `memory_slots` are conditioning and recent
     frames, `memory_times` the rows of the temporal table, `points` clicks and the two corners of a box.
+    `text_taps` is 0 for SAM 3's causal text encoder. LiteText's looks both ways, and its first and last
+    layers are convolutions over so many tokens; with 1 all layers attend.
     """
 
     image_size: int = 1008
@@ -63,10 +65,11 @@ class ModelConfig:
     sam_mlp: int = 2048
     sam_score_dim: int = 256
     points: int = 18
+    text_taps: int = 0
 
     def __post_init__(self) -> None:
         sizes = {f.name: v for f in fields(self) if isinstance(v := getattr(self, f.name), int)}
-        least = dict.fromkeys(sizes, 1) | {"memory_layers": 0}
+        least = dict.fromkeys(sizes, 1) | {"memory_layers": 0, "text_taps": 0}
         if low := [name for name, value in sizes.items() if value < least[name]]:
             raise UsageError(f"model config: {low[0]} is {sizes[low[0]]}, want at least {least[low[0]]}")
         step = self.patch_size * self.window

@@ -1,0 +1,67 @@
+"""What is claimed of ways to distil: only what the scores of all seeds bear."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sam3_edge.benchmarks.distill_arms import best_rates, last_loss, recipe_of, thinned
+from sam3_edge.benchmarks.distill_claims import claims, plot, summary
+
+
+def scored(cg_f1: float, il_mcc: float = 0.8, pm_f1: float = 0.5) -> dict[str, Any]:
+    return {name: {"value": v} for name, v in (("cg_f1", cg_f1), ("il_mcc", il_mcc), ("pm_f1", pm_f1))}
+
+
+TEACHER = {"pictures": scored(0.5, 0.85), "clips": {"j_and_f": {"value": 0.6}}}
+
+
+def students(p1: list[float], both: list[float], il_mcc: float = 0.8) -> list[dict[str, Any]]:
+    rows = [("P1", value) for value in p1] + [("P1+P3", value) for value in both]
+    return [
+        {"arm": arm, "seed": n, "pictures": scored(v, il_mcc), "clips": {"j_and_f": {"value": 1.2 * v}}}
+        for n, (arm, v) in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("runs", "holding"),
+    [
+        (students([0.2, 0.21, 0.19], [0.44, 0.45, 0.46]), [True, True, True, True]),
+        (students([0.2, 0.5, 0.35], [0.44, 0.45, 0.46]), [False, True, True, True]),
+        (students([0.2, 0.21, 0.19], [0.40, 0.41, 0.42], 0.7), [True, False, False, False]),
+        (students([0.2, 0.21, 0.19], [0.44, 0.45]), [False, False, False, False]),
+        ([], [False, False, False, False]),
+    ],
+)
+def test_a_claim_holds_if_all_seeds_bear_it(runs: list[dict[str, Any]], holding: list[bool]) -> None:
+    assert [claim["holds"] for claim in claims(TEACHER, runs, 3)] == holding
+
+
+def test_the_summary_and_the_plot() -> None:
+    runs = students([0.2, 0.4], [0.3])
+    runs[0]["pictures"]["cg_f1"]["value"] = None  # undefined: no phrase was answered
+    found = summary(runs)
+    assert found["P1"]["cg_f1"] == 0.2 and found["P1"]["cg_f1 sd"] == pytest.approx(0.2828, abs=1e-4)
+    assert found["P1+P3"]["cg_f1 sd"] == 0 and found["P1+P3"]["j_and_f"] == pytest.approx(0.36)
+    assert plot(TEACHER, runs).count("<circle") == 3
+
+
+def test_rates_are_chosen_by_the_last_losses(tmp_path: Path) -> None:
+    rows = [
+        {"step": n, "pass": "features", "rate": 1e-3, "trunk": 8.0 / n, "boxes": 1.0} for n in range(1, 9)
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert last_loss(tmp_path) == pytest.approx((8 / 7 + 1) / 2 + 5.0)
+    assert [row["step"] for row in thinned(tmp_path)] == [8]
+    assert best_rates({"features": {"0.001": 2.0, "0.003": 1.0}}) == {"features": 0.003}
+
+
+def test_ways_take_as_many_steps(tmp_path: Path) -> None:
+    rates = {"features": 1e-3, "outputs": 3e-3}
+    both = recipe_of(tmp_path, ("features", "outputs"), 600, rates, 1)
+    assert both.steps == recipe_of(tmp_path, ("features",), 600, rates, 1).steps == 600
+    assert [it.rate for it in both.passes] == [1e-3, 3e-3]
