@@ -80,7 +80,7 @@ def test_config_values(path: str, value: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ('{"model_type": "sam3_lite_text"}', CheckError, "model_type is 'sam3_lite_text'"),
+        ('{"model_type": "sam3_tracker"}', CheckError, "model_type is 'sam3_tracker'"),
         ("[]", SourceError, "not a JSON object"),
         ("{", SourceError, "not readable as JSON"),
     ],
