@@ -89,13 +89,17 @@ shapes:
 
 # A live run for an hour through 120 faults, the RTSP server killed 100 times, live runs stopped at 100 random
 # moments: about an hour, a fifth of a core. Exits 5 for what is not taken up again within 5 s, or a memory that grows.
-.PHONY: soak rtsp-kills stops
+.PHONY: soak rtsp-kills stops camera-load
 soak:
 	python -m sam3_edge.benchmarks.soak --output benchmarks/results/camera_soak.json
 rtsp-kills:
 	cd tests && python -m rtsp_kills --output ../benchmarks/results/camera_rtsp_kills.log
 stops:
 	cd tests && python -m stop_runs --output ../benchmarks/results/camera_stops.log
+
+# A model ten times slower than its camera for five minutes, then bad clients beside a live run: about 8 minutes.
+camera-load:
+	python -m sam3_edge.benchmarks.camera_load --output benchmarks/results/camera_load.json
 
 wheel:
 	rm -rf build dist
