@@ -98,6 +98,7 @@ def quantize(job: Job, say: Say = lambda text: None) -> tuple[Bundle, Receipt]:
     """
     settled = settle(job)
     bundle, output = settled.bundle, settled.output
+    shown = find_calibration(job, settled)
     questions = gate.questions_for(
         bundle, job.words, pictures=job.pictures, clips=job.clips, folder=job.folder
     )
@@ -106,7 +107,9 @@ def quantize(job: Job, say: Say = lambda text: None) -> tuple[Bundle, Receipt]:
         before = gate.segmenter_of(bundle, threads=job.threads)
         asked = gate.ask(before, questions, "uncompressed")
         speed.record(bundle, before.session, Path(scratch) / "once")
-        shown = calibrate(job, settled, before.session, Path(scratch) / "many", say)
+        if shown is not None:
+            say(f"calibrating on {len(shown.examples)} pictures")
+            calibrate(settled.bundle, before.session, shown, Path(scratch) / "many")
         tallies = compress_graphs(settled, folder, Path(scratch) / "many", shown, say)
         manifest = write_rest(settled, job.scheme, folder)
         seal(folder, manifest)
@@ -130,17 +133,19 @@ def quantize(job: Job, say: Say = lambda text: None) -> tuple[Bundle, Receipt]:
     return Bundle.open(output), receipt
 
 
-def calibrate(job: Job, settled: Settled, session: Session, folder: Path, say: Say) -> Calibration | None:
-    """Show the uncompressed bundle the calibration set, and keep what goes into each graph in `folder`."""
-    if not getattr(settled.scheme, "CALIBRATED", False):
-        if job.calibration is not None:
-            raise UsageError(f"scheme {job.scheme} takes no calibration: leave --calibrate out")
-        return None
-    shown = calibration.find(settled.bundle, job.calibration, job.calibration_phrases)
-    say(f"calibrating on {len(shown.examples)} pictures")
+def find_calibration(job: Job, settled: Settled) -> Calibration | None:
+    """The set that the scheme wants to see. Raises `UsageError` for one that it does not want."""
+    if getattr(settled.scheme, "CALIBRATED", False):
+        return calibration.find(settled.bundle, job.calibration, job.calibration_phrases)
+    if job.calibration is not None:
+        raise UsageError(f"scheme {job.scheme} takes no calibration: leave --calibrate out")
+    return None
+
+
+def calibrate(bundle: Bundle, session: Session, shown: Calibration, folder: Path) -> None:
+    """Show the uncompressed bundle the set, and keep what goes into each graph in `folder`."""
     recorder = Recorder(session, folder, most=len(shown.examples))
-    calibration.show(gate.segmenter_of(settled.bundle, recorder), shown)
-    return shown
+    calibration.show(gate.segmenter_of(bundle, recorder), shown)
 
 
 def compress_graphs(

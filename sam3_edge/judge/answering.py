@@ -30,7 +30,8 @@ def answer_pictures(
         found = segmenter.segment(group[0][1], [concept for _, _, concept in group], threshold=threshold)
         for (case, _, _), objects in zip(group, found, strict=True):
             scores = tuple(float(score) for score in objects.scores)
-            answers[case.key] = PictureAnswer(Masks.of(objects.masks), scores)
+            boxes = tuple(map(tuple, objects.boxes.tolist()))
+            answers[case.key] = PictureAnswer(Masks.of(objects.masks), scores, boxes)
         advance(len(group))
     return answers
 

@@ -92,16 +92,18 @@ class PictureCase:
 
 @dataclass(frozen=True)
 class PictureAnswer:
-    """The objects a program found for one case, each with a score 0..1."""
+    """The objects found for one case, each with a score 0..1; boxes xyxy in pixels, if they were told."""
 
     masks: Masks
     scores: tuple[float, ...] = ()
+    boxes: tuple[tuple[float, ...], ...] = ()
 
     def above(self, threshold: float) -> PictureAnswer:
         """Only the objects that score above `threshold`."""
         kept = [i for i, score in enumerate(self.scores) if score > threshold]
         masks = Masks(self.masks.size, tuple(self.masks.runs[i] for i in kept))
-        return PictureAnswer(masks, tuple(self.scores[i] for i in kept))
+        boxes = tuple(self.boxes[i] for i in kept) if self.boxes else ()
+        return PictureAnswer(masks, tuple(self.scores[i] for i in kept), boxes)
 
 
 @dataclass(frozen=True)

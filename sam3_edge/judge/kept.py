@@ -21,12 +21,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Counts:
-    """One case: objects kept by reference and answer; of those in both, IoU and score change."""
+    """One case: objects kept by reference and answer; of those in both, IoU and score change, and the IoU of
+    their boxes where both have told them.
+    """
 
     reference: int
     answered: int
     ious: tuple[float, ...]
     score_changes: tuple[float, ...]
+    box_ious: tuple[float, ...] = ()
 
 
 def tally(reference: PictureAnswer, answer: PictureAnswer) -> Counts:
@@ -39,7 +42,21 @@ def tally(reference: PictureAnswer, answer: PictureAnswer) -> Counts:
         len(after.masks),
         tuple(float(iou[pair]) for pair in pairs),
         tuple(abs(before.scores[row] - after.scores[column]) for row, column in pairs),
+        tuple(
+            box_iou(before.boxes[row], after.boxes[column])
+            for row, column in pairs
+            if before.boxes and after.boxes
+        ),
     )
+
+
+def box_iou(one: Sequence[float], other: Sequence[float]) -> float:
+    """IoU of two boxes, xyxy; 0 where both are empty."""
+    a, b = np.array(one), np.array(other)
+    sides = (np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).clip(0)
+    both = float(sides.prod())
+    either = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - both
+    return both / either if either > 0 else 0.0
 
 
 def rows_of(counts: Sequence[Counts]) -> Floats:

@@ -11,7 +11,7 @@ from sam3_edge import registry
 from sam3_edge.errors import UsageError
 from sam3_edge.verbs.options import COUNT, FOLDER, as_json, overwrite
 
-THRESHOLDS = ("mask_iou_mean", "mask_iou_p5", "kept_f1", "il_mcc", "j_and_f")
+THRESHOLDS = ("mask_iou_mean", "mask_iou_p5", "box_iou_mean", "kept_f1", "il_mcc", "j_and_f")
 
 
 def thresholds(command: Any) -> Any:
