@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from sam3_edge.engines.rungs import OBJECTS_AT_ONCE
 
+from . import fused
+
 # Queries attended at once. Without fused attention their logits are written: 1.7 GB for all 5184 at 1008 px.
 QUERIES = 1024
 LOGIT_BYTES = 6  # fp32 for the softmax, and the fp16 that products read and write
@@ -45,6 +47,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor |
     query [B, Q, D], key and value [B, K, D] -> [B, Q, D]. `bias` is added to the logits and broadcasts to
     [B, heads, Q, K]; it is a float, never a boolean mask: every target adds, not all select.
     """
+    if fused.fuses(heads, bias):
+        return fused.multi_head(query, key, value, heads, bias)
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value))
     most = queries_at_once(q.shape[0], heads, int(k.shape[2]))
     if q.shape[2] <= most:
@@ -66,6 +70,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
     The reference pairs neighbouring channels; `checkpoint` permutes the rows of Wq and Wk once so that
     channel i pairs with channel i + half, which needs two slices instead of a strided gather.
     """
+    if fused.FUSED.get():
+        return fused.rotary(x, cos, sin, heads)
     x = x.unflatten(-1, (heads, -1))
     low, high = x.chunk(2, dim=-1)
     turned = torch.cat((-high, low), dim=-1)

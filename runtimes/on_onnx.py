@@ -11,7 +11,8 @@ import numpy as np
 from sam3_edge.bundle import Bundle
 from sam3_edge.errors import BackendError, CheckError, UsageError
 from sam3_edge.session import HostValues, Value, check_feeds
-from sam3_edge.spec import GraphSpec, graph_specs
+from sam3_edge.spec import MASKED, GraphSpec, graph_specs
+from sam3_edge.tracker_spec import IN_SLOTS
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -123,8 +124,9 @@ class OnnxSession(HostValues):
         spec = self.spec(graph)
         check_feeds(spec, feeds)
         names = [tensor.name for tensor in spec.outputs]
+        session = self.session(graph)
         try:
-            answers = self.session(graph).run(names, dict(feeds))
+            answers = session.run(names, without_empty(feeds) if any_slots(session) else dict(feeds))
         except failures() as error:
             raise BackendError(
                 f"ONNX Runtime {runtime().__version__} failed in graph {graph}: {first_line(error)}"
@@ -133,6 +135,18 @@ class OnnxSession(HostValues):
 
     def close(self) -> None:
         self.started.clear()
+
+
+def any_slots(session: onnxruntime.InferenceSession) -> bool:
+    """Whether a graph takes any number of memory slots: those that are exported `fused` do."""
+    return any(node.name in IN_SLOTS and isinstance(node.shape[1], str) for node in session.get_inputs())
+
+
+def without_empty(feeds: Mapping[str, Value]) -> dict[str, Value]:
+    """The feeds without the slots behind the last that any object fills. Memories fill the lowest first."""
+    filled = np.argwhere(np.asarray(feeds["memory_bias"]) > MASKED)[:, 1]
+    count = int(filled.max(initial=0)) + 1
+    return {**feeds, **{name: np.ascontiguousarray(feeds[name][:, :count]) for name in IN_SLOTS}}
 
 
 def check_names(spec: GraphSpec, session: onnxruntime.InferenceSession, *, path: Path) -> None:

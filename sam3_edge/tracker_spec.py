@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from sam3_edge.spec import ModelConfig
 
 B = OBJECTS
+IN_SLOTS = ("memory", "memory_time", "memory_bias")  # inputs of `tracker_step` with an axis of memory slots
 
 
 def tracker_specs(config: ModelConfig) -> tuple[GraphSpec, ...]:

@@ -14,6 +14,7 @@ from sam3_edge.verbs.options import COUNT, FOLDER, Named, as_json, overwrite
 
 SETTINGS = (
     "board",
+    "fused",
     "image_input",
     "ios",
     "layout",
@@ -42,6 +43,12 @@ SETTINGS = (
 @click.option("--no-text", is_flag=True, help="Leave the text encoder out; only --concepts can be asked.")
 @click.option(
     "--board", type=click.Choice(["8GB", "16GB", "64GB"]), help="TensorRT: its memory. Default: 8GB."
+)
+@click.option(
+    "--fused",
+    is_flag=True,
+    default=None,
+    help="ONNX: with operators that only ONNX Runtime has, less memory.",
 )
 @click.option("--ios", type=click.IntRange(17, 18), help="Core ML: oldest iOS to run on. Default: 18.")
 @click.option("--layout", type=click.Choice(["plain", "bc1s"]), help="Core ML: bc1s is the ANE's own.")
