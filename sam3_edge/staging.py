@@ -31,14 +31,14 @@ def staging(destination: str | os.PathLike[str], *, overwrite: bool = False) -> 
     not a bundle, or if nothing can be written there; `ResourceError` if the disk fills up.
     """
     place = Path(os.path.realpath(destination))
-    _check_replaceable(place, overwrite=overwrite)
+    check_replaceable(place, overwrite=overwrite)
     parents = [parent for parent in place.parents if not parent.exists()]
     folder = _sibling(place, "partial")
     try:
         with _unwritable(place):
             folder.mkdir(parents=True)
         yield folder
-        _check_replaceable(place, overwrite=overwrite)
+        check_replaceable(place, overwrite=overwrite)
         with _unwritable(place):
             _publish(folder, place)
     except BaseException as error:
@@ -70,7 +70,7 @@ def seal(folder: Path, manifest: Manifest) -> str:
     return digest
 
 
-def _check_replaceable(place: Path, *, overwrite: bool) -> None:
+def check_replaceable(place: Path, *, overwrite: bool) -> None:
     """Nothing is there, or a bundle that may go: every file in it is one that the bundle lists."""
     if not os.path.lexists(place):
         return

@@ -27,6 +27,14 @@ def exported(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) ->
 
 
 @pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in bundle in fp32. To be read only."""
+    import float_bundle
+
+    return float_bundle.make(tmp_path_factory.mktemp("exported") / "whole")
+
+
+@pytest.fixture(scope="session")
 def exported_half(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path, exported: Path) -> Path:
     """Its bundle in fp16 that knows `PHRASES` only, from the graphs of `exported`. To be read only."""
     place = tmp_path_factory.mktemp("exported") / "half"

@@ -32,9 +32,29 @@ def test_export_says_that_the_default_is_not_sam_3(command: Command, tmp_path: P
     assert snapshot(tmp_path) == {}
 
 
+def test_a_scheme_that_is_judged(command: Command, tmp_path: Path, whole: Path) -> None:
+    """Exported in fp32 first, then compressed; nothing is left but the one bundle."""
+    out, target = tmp_path / "deep" / "er" / "b", registry.load("target", "onnx")
+    few = ("--gate-pictures", "8", "--gate-clips", "0", "--threads", "1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, "lower", copying(whole))
+        patch.setitem(target.GATES, "fp32", target.GATES["fp16"])  # its weights were rounded once
+        done = command("export", "--target", "onnx", "--scheme", "w8", "-o", out, *few, "--json")
+    assert done.code == 0, done.err
+    assert done.document["quantization"]["scheme"] == "w8" and Bundle.open(out).scheme == "w8"
+    assert [path.name for path in tmp_path.rglob("*") if path.parent != out and out not in path.parents] == [
+        "deep",
+        "er",
+        "b",
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "fact"),
     [
+        (("--scheme", "w8"), 2, "give --dataset FILE --pictures DIR"),
+        (("--scheme", "palette6"), 2, "scheme palette6 is for coreml, not for onnx"),
+        (("--keep", "backbone=fp32"), 2, "--keep is for schemes below 16 bits"),
         (("--checkpoint", "absent/"), 3, "absent/: no such file or folder"),
         (("--checkpoint", "absent.safetensors"), 3, "absent.safetensors: no such file or folder"),
         (("--image-size", "57"), 2, "image size 57: want a multiple of 28"),

@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import float_bundle
 import numpy as np
 import onnx
 import onnxruntime
@@ -27,12 +26,6 @@ from sam3_edge.quantize.keep import read_keep
 
 FEW = {"pictures": 8, "clips": 0, "threads": 1}
 SMALL = ("--gate-pictures", "8", "--gate-clips", "0", "--threads", "1")
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built-in bundle in fp32. To be read only."""
-    return float_bundle.make(tmp_path_factory.mktemp("quantize") / "whole")
 
 
 @pytest.fixture(scope="module")

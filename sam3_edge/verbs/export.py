@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from sam3_edge import registry
+from sam3_edge.errors import UsageError
 from sam3_edge.verbs.options import COUNT, FOLDER, Named, as_json, overwrite
+from sam3_edge.verbs.quantize import quantize_job, questioned, show_quantize
 
-SETTINGS = (
-    "board",
-    "fused",
-    "image_input",
-    "ios",
-    "layout",
-    "strict_ane",
-)  # options of one target or another, handed on if given
+# Options of one target or another, handed on if given; and those of schemes that are judged.
+SETTINGS = ("board", "fused", "image_input", "ios", "layout", "strict_ane")
+QUANTIZE = ("keep", "calibration", "phrases", "words", "folder", "pictures", "clips")
 
 
 @click.command("export")
@@ -58,6 +57,7 @@ SETTINGS = (
 @click.option(
     "--image-input", is_flag=True, default=None, help="Core ML: the trunk takes a pixel buffer, 0 to 255."
 )
+@questioned
 @click.option("-o", "--output", type=FOLDER, help="Default: NAME[-rSIZE]-SCHEME-TARGET.")
 @overwrite
 @click.option("--dry-run", is_flag=True, help="Print what would be exported and stop.")
@@ -77,15 +77,61 @@ def command(
         console.note("For SAM 3: request access on huggingface.co/facebook/sam3, `hf auth login`, then")
         console.note(f"  sam3-edge export --checkpoint facebook/sam3 --target {options['target']}")
     phrases = read_phrases(concepts) if concepts else ()
+    asked = {name: value for name in QUANTIZE if (value := options.pop(name)) not in (None, ())}
     job = export_job(output, text=not no_text, phrases=phrases, **options)
+    judged = is_judged(job, asked)
     if dry_run:
-        console.emit(registry.load_module("export", "pipeline").plan(job))
+        plan = registry.load_module("export", "pipeline").plan
+        console.emit(plan(replace(job, scheme=base_of(job))) | {"then": job.scheme} if judged else plan(job))
         return
-    report = show_export(job)
+    report = show_compressed(job, asked) if judged else show_export(job)
     if json_:
         console.emit(report)
     else:
         click.echo(report["path"])
+
+
+def is_judged(job: Any, asked: dict[str, Any]) -> bool:
+    """Whether the scheme is one that `quantize` judges after an export.
+
+    Raises `UsageError` for one that the target does not have, and before hours of work for a question.
+    """
+    target = registry.load("target", job.target)
+    if job.scheme is None or job.scheme in target.GATES:
+        if asked:
+            raise UsageError(f"--{next(iter(asked))} is for schemes below 16 bits: leave it out")
+        return False
+    scheme = registry.load("scheme", job.scheme)
+    if job.target not in scheme.TARGETS:
+        raise UsageError(
+            f"scheme {job.scheme} is for {', '.join(sorted(scheme.TARGETS))}, not for {job.target}"
+        )
+    if job.checkpoint is not None and "words" not in asked:
+        raise UsageError(
+            f"scheme {job.scheme} is judged on pictures with phrases and their true objects: "
+            "give --dataset FILE --pictures DIR (COCO or SA-Co)"
+        )
+    return True
+
+
+def base_of(job: Any) -> str:
+    """The scheme that compression starts from."""
+    name: str = registry.load_module("quantize", "job").BASE[job.target]
+    return name
+
+
+def show_compressed(job: Any, asked: dict[str, Any]) -> dict[str, Any]:
+    """Export in the scheme that compression starts from, then compress; print both receipts."""
+    from sam3_edge.staging import check_replaceable
+
+    output = job.output or registry.load_module("export", "job").default_output(job, job.scheme)
+    check_replaceable(output, overwrite=job.overwrite)
+    near = next(parent for parent in output.absolute().parents if parent.is_dir())
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=near) as folder:
+        whole = Path(folder) / "whole"
+        show_export(replace(job, output=whole, scheme=base_of(job), overwrite=False))
+        words = {"output": output, "overwrite": job.overwrite, "threads": job.threads}
+        return show_quantize(quantize_job(whole, job.scheme, **asked, **words))
 
 
 def export_job(output: Path | None, **options: Any) -> Any:

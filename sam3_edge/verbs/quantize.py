@@ -13,6 +13,22 @@ from sam3_edge.verbs.options import COUNT, FOLDER, as_json, overwrite
 
 THRESHOLDS = ("mask_iou_mean", "mask_iou_p5", "box_iou_mean", "kept_f1", "il_mcc", "j_and_f")
 
+QUESTIONS = (
+    click.option(
+        "--keep", multiple=True, metavar="PART=LEVEL", help="As in backbone.blocks.0-1=fp16; repeatable."
+    ),
+    click.option(
+        "--calibrate", "calibration", type=FOLDER, help="Folder of pictures, video or COCO document."
+    ),
+    click.option("--phrases", type=FOLDER, help="A text file, a phrase per line, to calibrate with."),
+    click.option(
+        "--dataset", "words", multiple=True, help="What the gate asks: COCO, SA-Co, DAVIS; as for eval."
+    ),
+    click.option("--pictures", "folder", type=FOLDER, help="Folder of the dataset's pictures."),
+    click.option("--gate-pictures", "pictures", type=COUNT, help="How many the gate asks. Default: 256."),
+    click.option("--gate-clips", "clips", type=click.IntRange(0), help="How many. Default: 8."),
+)
+
 
 def thresholds(command: Any) -> Any:
     """An option for each threshold of the gate."""
@@ -22,22 +38,19 @@ def thresholds(command: Any) -> Any:
     return command
 
 
+def questioned(command: Any) -> Any:
+    """What a scheme keeps, is shown, and is asked."""
+    for option in reversed(QUESTIONS):
+        command = option(command)
+    return command
+
+
 @click.command("quantize")
 @click.argument("bundle", required=False, type=FOLDER)
 @click.option("--scheme", help="How to compress; --list shows all.")
 @click.option("--list", "list_", is_flag=True, help="Every scheme, its targets and what it needs.")
-@click.option(
-    "--keep", multiple=True, metavar="PART=LEVEL", help="As in backbone.blocks.0-1=fp16; repeatable."
-)
+@questioned
 @click.option("--set", "settings", multiple=True, metavar="NAME=NUMBER", help="A setting of the scheme.")
-@click.option("--calibrate", "calibration", type=FOLDER, help="Folder of pictures, video or COCO document.")
-@click.option("--phrases", type=FOLDER, help="A text file, a phrase per line, to calibrate with.")
-@click.option(
-    "--dataset", "words", multiple=True, help="What the gate asks: COCO, SA-Co, DAVIS; as for eval."
-)
-@click.option("--pictures", "folder", type=FOLDER, help="Folder of the dataset's pictures.")
-@click.option("--gate-pictures", "pictures", type=COUNT, default=256, show_default=True, help="How many.")
-@click.option("--gate-clips", "clips", type=click.IntRange(0), default=8, show_default=True, help="How many.")
 @thresholds
 @click.option("-o", "--output", type=FOLDER, help="Default: BUNDLE-SCHEME, in the current folder.")
 @overwrite
@@ -78,6 +91,7 @@ def quantize_job(bundle: Path, scheme: str, *, settings: tuple[str, ...] = (), *
     numbers = dict(read_setting(text) for text in settings)
     listed = options.pop("phrases", None)
     asked = read_phrases(listed) if listed is not None else ()
+    options = {name: value for name, value in options.items() if value is not None}
     return pipeline.Job(
         bundle=bundle,
         scheme=scheme,
