@@ -13,6 +13,7 @@ from pathlib import Path
 import nncf
 import numpy as np
 import onnx
+from nncf.quantization.advanced_parameters import QuantizationParameters
 
 from sam3_edge import registry
 from sam3_edge.errors import CheckError
@@ -56,7 +57,10 @@ def compress(
         tally.keep("calibration never reached this graph")
         return tally
     smooth = nncf.AdvancedSmoothQuantParameters(matmul=config.smooth)
-    how = nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smooth)
+    signed = QuantizationParameters(signedness_to_force=True)  # else uint8 behind a ReLU
+    how = nncf.AdvancedQuantizationParameters(
+        smooth_quant_alphas=smooth, activations_quantization_params=signed
+    )
     kind = nncf.QuantizationPreset.PERFORMANCE  # symmetric
     quantize_graph(path, keep or Keep(), feeds, PRODUCTS, tally, advanced_parameters=how, preset=kind)
     if off := zero_points(path):

@@ -24,7 +24,7 @@ from .tally import Tally
 # The argument that holds the weight of each operation.
 WEIGHTED = {"linear": "weight", "conv": "weight", "conv_transpose": "weight", "gather": "x"}
 LEAST = 2048  # numbers: what is smaller costs as much in palettes as it saves
-SUFFIX = re.compile(r"(_weight)?(_promoted)?(_to_fp16)?$")
+AFFIXES = re.compile(r"^p_|(_weight)?(_promoted)?(_to_fp16)?$")  # of parameters, as torch.export names them
 GROUPED = 9  # the specification of iOS 18: the first with a palette, or a scale, for each group
 COMPRESSED = "constexpr_"
 
@@ -36,6 +36,10 @@ def compress_package(
 
     Raises `UsageError` for groups in a package that older systems are to read.
     """
+    if row := keep.of(f"{package.parent.name}/"):
+        tally = Tally()
+        tally.keep(row.reason)  # the whole graph; coremltools takes no package of several functions
+        return tally
     coremltools = registry.load_module("export", "coreml_tools").coremltools
     model = coremltools.models.MLModel(str(package), skip_model_load=True)
     if grouped and model.get_spec().specificationVersion < GROUPED:
@@ -70,7 +74,7 @@ def choose(model: Any, graph: str, keep: Keep) -> tuple[dict[str, str], Tally]:
     for name, weight in optimizer().get_weights_metadata(model, weight_threshold=1).items():
         kinds = {op.op_type for op in weight.child_ops}
         kind = next(iter(kinds))
-        row = keep.of(f"{graph}/{SUFFIX.sub('', name)}")
+        row = keep.of(f"{graph}/{AFFIXES.sub('', name)}")
         if len(kinds) > 1 or name not in {
             op.params_name_mapping.get(WEIGHTED.get(kind)) for op in weight.child_ops
         }:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,16 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+@cache
+def share_arena() -> None:
+    """One arena for what all graphs of this process compute. With one for each, none gives back its peak:
+    a video at 1008 px then takes 10.4 GB, and 6.8 with this.
+    """
+    ort = runtime()
+    kind, use = ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, ort.OrtMemType.DEFAULT
+    ort.create_and_register_allocator(ort.OrtMemoryInfo("Cpu", kind, 0, use), None)
+
+
 def options(threads: int | None, *, record: bool = False) -> onnxruntime.SessionOptions:
     """Session options. Threads that wait must sleep: spinning ones eat the device's cores and battery.
 
@@ -56,6 +67,11 @@ def options(threads: int | None, *, record: bool = False) -> onnxruntime.Session
     made.inter_op_num_threads = 1
     made.add_session_config_entry("session.intra_op.allow_spinning", "0")
     made.add_session_config_entry("session.inter_op.allow_spinning", "0")
+    share_arena()
+    made.add_session_config_entry("session.use_env_allocators", "1")
+    made.add_session_config_entry(
+        "session.use_device_allocator_for_initializers", "1"
+    )  # freed with the graph
     made.add_session_config_entry("session.record_ep_graph_assignment_info", str(int(record)))
     return made
 
