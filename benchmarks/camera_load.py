@@ -27,11 +27,11 @@ from sam3_edge.camera.live import Live, LivePlan, run
 from sam3_edge.camera.sensors import resident
 from sam3_edge.camera.web import Serving, WebView
 from sam3_edge.errors import CheckError
+from sam3_edge.timing.ratio import interval
 from sam3_edge.writing import write_file
 
 from .http_camera import Camera, pictures
 from .machine import facts
-from .paired import interval
 
 RATE, SLOWER = 5.0, 10  # frames a second of the camera; so many times longer takes the slow model
 COST, AGE, GROWTH = 0.05, 2.0, 4.0  # of the frame rate; steps; MB

@@ -21,12 +21,12 @@ import numpy as np
 
 from sam3_edge import console
 from sam3_edge.errors import EdgeError, UsageError
+from sam3_edge.timing.ratio import Ratio, interval
 from sam3_edge.writing import write_file
 
 from .machine import facts
 from .roofline import Probe, Roofline, summary
 
-RESAMPLED = 10_000
 CLOCKS = ("wall", "processor")
 TAIL = 400  # characters of what a command said last
 
@@ -51,18 +51,6 @@ class Times:
 
     wall: float
     processor: float
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """a / b: the median over the pairs, and its 95 % bootstrap interval. Above 1, b is the faster one."""
-
-    median: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.median:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 @dataclass(frozen=True)
@@ -97,13 +85,6 @@ def middle(runs: Sequence[Times], clock: str) -> float:
     """Median seconds."""
     seconds: list[float] = [getattr(run, clock) for run in runs]
     return median(seconds)
-
-
-def interval(ratios: np.ndarray[Any, np.dtype[np.float64]]) -> Ratio:
-    """Median of ratios [n] and its interval, from whole pairs drawn again."""
-    drawn = np.random.default_rng(0).integers(len(ratios), size=(RESAMPLED, len(ratios)))
-    low, high = np.quantile(np.median(ratios[drawn], axis=1), (0.025, 0.975))
-    return Ratio(float(np.median(ratios)), float(low), float(high))
 
 
 def used() -> float:

@@ -22,6 +22,7 @@ VERBS = (
     "inspect",
     "run",
     "benchmark",
+    "compare",
     "eval",
     "label",
     "distill",

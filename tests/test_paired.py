@@ -15,9 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from sam3_edge.benchmarks import paired
-from sam3_edge.benchmarks.paired import CommandError, Comparison, Times, clock, compare, interval, shell
+from sam3_edge.benchmarks.paired import CommandError, Comparison, Times, clock, compare, shell
 from sam3_edge.benchmarks.roofline import Probe, Roofline, fastest, summary
 from sam3_edge.errors import UsageError
+from sam3_edge.timing.ratio import Ratio, interval
 
 BURN = "import time\nwhile time.process_time() < {}: pass"
 
@@ -76,7 +77,7 @@ def test_the_interval_covers_the_ratio_and_shrinks_with_pairs() -> None:
     assert covered >= 34
     few, many = (interval(2 * np.exp(rng.normal(0, 0.1, count))) for count in (8, 200))
     assert many.high - many.low < few.high - few.low
-    assert interval(np.full(5, 1.5)) == paired.Ratio(1.5, 1.5, 1.5)
+    assert interval(np.full(5, 1.5)) == Ratio(1.5, 1.5, 1.5)
 
 
 def test_a_ratio_is_of_pairs_so_that_a_slower_hour_cancels_out() -> None:

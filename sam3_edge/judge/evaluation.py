@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sam3_edge import console
 from sam3_edge.builtin import builtin_bundle
+from sam3_edge.bundle import Bundle
 from sam3_edge.errors import UsageError
 from sam3_edge.judge.answering import answer_pictures, predictions
 from sam3_edge.judge.case import Clip, PictureAnswer
@@ -65,7 +66,8 @@ def judge(job: Job) -> Report:
         scored = compare(mine, theirs, strata)
     reference = None if job.reference is None else str(job.reference)
     name, lost = job.dataset.name, job.dataset.left_out
-    return Report(name, str(job.results), reference, scored, lost, unasked)
+    digest = Bundle.open(job.results).hash if is_bundle(job.results) else None
+    return Report(name, str(job.results), reference, scored, lost, unasked, digest)
 
 
 def check(job: Job) -> None:

@@ -46,6 +46,7 @@ class Report:
     """A judgement of `results` on `dataset`; the stratum `all` comes first.
 
     `left_out`: cases whose truth is incomplete. `unasked`: objects that answer what no case asks.
+    `bundle`: the hash of the bundle that was asked; None if the results are a file's.
     """
 
     dataset: str
@@ -54,6 +55,7 @@ class Report:
     strata: tuple[Stratum, ...]
     left_out: int = 0
     unasked: int = 0
+    bundle: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, at full precision."""

@@ -45,8 +45,6 @@ def benchmark(plan: Plan) -> dict[str, Any]:
 
 def header(plan: Plan, bundle: Bundle, shot: Footage) -> dict[str, Any]:
     """What is measured, by whom and how, before anything is."""
-    facts = bundle.to_json()
-    receipt = facts["report"].get("answers") or {}
     return {
         "kind": KIND,
         "schema": SCHEMA,
@@ -57,20 +55,26 @@ def header(plan: Plan, bundle: Bundle, shot: Footage) -> dict[str, Any]:
         "command": redacted([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": commit(),
         "clock": CLOCK,
-        "bundle": {
-            "name": bundle.path.name,
-            "sha256": bundle.hash,
-            "source": facts["source"]["name"],
-            "target": bundle.target,
-            "scheme": bundle.scheme,
-            "megabytes": round(facts["bytes"] / 1e6, 1),
-            "image_size": bundle.config.image_size,
-            "memory_slots": bundle.config.memory_slots,
-            "receipt": receipt,
-        },
+        "bundle": bundle_facts(bundle),
         "clip": shot.to_json(),
         "threads": plan.threads,
         "device": plan.device,
+    }
+
+
+def bundle_facts(bundle: Bundle) -> dict[str, Any]:
+    """Which bundle it is, and how its answers compare with PyTorch's."""
+    facts = bundle.to_json()
+    return {
+        "name": bundle.path.name,
+        "sha256": bundle.hash,
+        "source": facts["source"]["name"],
+        "target": bundle.target,
+        "scheme": bundle.scheme,
+        "megabytes": round(facts["bytes"] / 1e6, 1),
+        "image_size": bundle.config.image_size,
+        "memory_slots": bundle.config.memory_slots,
+        "receipt": facts["report"].get("answers") or {},
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -44,8 +45,8 @@ def show(document: dict[str, Any]) -> None:
 
 def title(document: dict[str, Any]) -> str:
     """A line on what was measured."""
-    bundle, machine = document["bundle"], document["machine"]
-    where = ", ".join(str(machine[key]) for key in ("model", "soc") if machine[key]) or "unknown machine"
+    bundle, told = document["bundle"], document["machine"]
+    where = ", ".join(str(told[key]) for key in ("model", "soc") if told[key]) or "unknown machine"
     words = f"{bundle['name']} ({bundle['target']}, {bundle['scheme']}, {bundle['image_size']} px) on {where}"
     return f"{words}; mode {document['mode']}{', quick' if document['quick'] else ''}"
 
@@ -119,9 +120,9 @@ def show_cold(found: dict[str, Any]) -> None:
 
 def records(document: dict[str, Any]) -> list[dict[str, str]]:
     """A flat line for each run, by `COLUMNS`."""
-    bundle, machine = document["bundle"], document["machine"]
+    bundle = document["bundle"]
     common = {
-        "machine": str(machine["model"] or machine["soc"] or "unknown"),
+        "machine": machine(document["machine"]),
         "bundle": bundle["name"],
         "target": bundle["target"],
         "scheme": bundle["scheme"],
@@ -152,27 +153,56 @@ def numbers(summary: dict[str, Any]) -> dict[str, str]:
 def rest(run: dict[str, Any]) -> dict[str, str]:
     """What else a row says of a run."""
     memory = run["memory"]
-    grown = memory["growth_mb_per_1000_frames"]
     return {
         "objects": label(run["objects"]).split()[0],
         "fps": "" if run["fps"] is None else f"{run['fps']:.2f}",
         "peak MB": f"{memory['peak_mb']:.0f}",
-        "MB/1000 frames": "n/a (needs 100)" if grown is None else f"{grown:+.2f}",
+        "MB/1000 frames": grown(memory["growth_mb_per_1000_frames"]),
     }
+
+
+def machine(told: dict[str, Any]) -> str:
+    """What a machine is called in a table."""
+    return str(told["model"] or told["soc"] or "unknown")
+
+
+def grown(megabytes: float | None) -> str:
+    """Growth for 1000 frames."""
+    return "n/a (needs 100)" if megabytes is None else f"{megabytes:+.2f}"
+
+
+def receipt(found: dict[str, Any]) -> str:
+    """How the bundle's masks compare with PyTorch's: mean and worst IoU, and objects that only one finds."""
+    if found.get("mean_iou") is None:
+        return ""
+    apart = found["missing"] + found["extra"]
+    words = f"{found['mean_iou']:.4f}, worst {found['min_iou']:.4f}, {found['objects']} objects"
+    return words + (f", {apart} not in both" if apart else "")
 
 
 def markdown(document: dict[str, Any], link: str = "report.json") -> str:
     """Rows to paste, each with a link to its JSON."""
-    lines = ["| " + " | ".join((*COLUMNS, "report")) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for record in records(document):
-        lines.append("| " + " | ".join(record[name] for name in COLUMNS) + f" | [JSON]({link}) |")
-    return "\n".join(lines) + "\n"
+    return as_markdown(COLUMNS, records(document), link)
 
 
 def comma_separated(document: dict[str, Any]) -> str:
     """Rows for a spreadsheet."""
+    return as_csv(COLUMNS, records(document))
+
+
+def as_markdown(columns: Sequence[str], rows: Sequence[Mapping[str, str]], link: str) -> str:
+    """A Markdown table, its last column a link to the JSON. What stands in a cell cannot end it."""
+    lines = ["| " + " | ".join((*columns, "report")) + " |", "|---" * (len(columns) + 1) + "|"]
+    for row in rows:
+        cells = (row[name].replace("|", "\\|") for name in columns)
+        lines.append("| " + " | ".join(cells) + f" | [JSON]({link}) |")
+    return "\n".join(lines) + "\n"
+
+
+def as_csv(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> str:
+    """Comma-separated values with a line of names."""
     file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(file, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(records(document))
+    writer.writerows(rows)
     return file.getvalue()
