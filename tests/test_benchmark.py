@@ -58,6 +58,9 @@ def test_formats(command: Command, exported: Path, tmp_path: Path) -> None:
     assert head.count("|") == line.count("|") == cells.count("|") and "[JSON](x/report.json)" in cells
     assert (tmp_path / "row.md").read_text() == tables.markdown(document)
     assert '"samples_ms": [' in (tmp_path / "report.json").read_text()
+    for load, told in ((document["machine"]["cores"] + 1, False), (99.5, True)):
+        document["before"]["load_1min"], document["after"]["load_1min"] = 0.1, load
+        assert any("other programs ran: a load of 99.5" in what for what in report.warnings(document)) is told
 
 
 def test_cold_processes(command: Command, exported: Path, tmp_path: Path) -> None:

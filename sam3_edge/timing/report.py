@@ -152,6 +152,9 @@ def warnings(document: dict[str, Any]) -> list[str]:
         found.append(f"the machine slowed itself down: {', '.join(risen)} rose")
     if held := sorted({reason for gpu in after["gpus"] for reason in gpu["slowed"] or ()}):
         found.append(f"the GPU held its clocks back: {', '.join(held)}")
+    loads, cores = [state["load_1min"] or 0 for state in (before, after)], document["machine"]["cores"]
+    if cores and max(loads) > cores + 1:
+        found.append(f"other programs ran: a load of {max(loads):g} on {cores} cores")
     for run in document.get("runs", []):
         found += [f"{label(run['objects'])}: {what}" for what in about(run)]
     if (latency := document.get("cold", {}).get("first_masks_ms")) and (latency["cv"] or 0) > UNSTABLE:
