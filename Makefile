@@ -1,5 +1,5 @@
 .PHONY: install check test oracles parity-full coreml-full frame-full host endurance streaming swapped conformance \
-	judge clicks replay tensorrt tensorrt-full shapes keeps-up wheel
+	judge clicks devices peers replay tensorrt tensorrt-full shapes keeps-up wheel
 
 install:
 	pip install -e '.[dev]'
@@ -76,6 +76,18 @@ tensorrt-full:
 	python -m sam3_edge.benchmarks.tensorrt_fit --output benchmarks/results/tensorrt_fit.json
 	python -m sam3_edge.benchmarks.tensorrt_full --graph detector --output benchmarks/results/tensorrt_full_detector.json
 	python -m sam3_edge.benchmarks.tensorrt_full --graph backbone --output benchmarks/results/tensorrt_full_backbone.json
+
+# The built-in bundle in all four modes, and the README's tables: about 40 minutes, one thread.
+devices:
+	for mode in frame component sustained; do sam3-edge benchmark --mode $$mode --threads 1 \
+		-o benchmarks/results/devices/shapes-$$mode --overwrite || exit $$?; done
+	sam3-edge benchmark --mode cold --processes 12 --threads 1 -o benchmarks/results/devices/shapes-cold --overwrite
+	python -m sam3_edge.benchmarks.readme
+
+# Beside `transformers`, eager and compiled, full size: the bundles of parity-full, a C++ compiler, 12 GB, an hour.
+peers:
+	python -m sam3_edge.benchmarks.peers runs/full/random-r336 --rounds 8 --output benchmarks/results/peers.json
+	python -m sam3_edge.benchmarks.readme
 
 # What decoding, the host's code and encoding add to the model's time: about 1 processor minute.
 keeps-up:

@@ -131,6 +131,7 @@ def test_one_step_up_is_no_leak() -> None:
     once = [100.0] * 500 + [120.0] * 500
     assert growth.slope(once) is not None and not growth.leaks(once)
     assert growth.leaks([100 + 0.01 * frame for frame in range(1000)])
+    assert not growth.leaks([100 + 0.003 * frame for frame in range(128)])  # 0.3 MB in all
     assert growth.slope([float("nan")] * 1000) is None and growth.slope([1.0] * 99) is None
 
 

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from multiprocessing.connection import Connection
+from typing import Any
 
 from sam3_edge.errors import EdgeError, ResourceError, UsageError
 from sam3_edge.machine.memory import peak_mb, resident_mb
@@ -23,7 +24,7 @@ from sam3_edge.timing.running import QUICK_WARM, Plan
 
 LEAST_ROUNDS = 6  # of fewer pairs an interval says too much: of five, one in 16 is on one side by chance
 
-Step = Callable[[], object]  # one frame
+Step = Callable[[], Any]  # one frame
 
 
 @dataclass(frozen=True)
