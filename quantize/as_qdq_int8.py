@@ -13,7 +13,7 @@ from pathlib import Path
 import nncf
 import numpy as np
 import onnx
-from nncf.quantization.advanced_parameters import QuantizationParameters
+import onnx_ir as ir
 
 from sam3_edge import registry
 from sam3_edge.errors import CheckError
@@ -24,6 +24,7 @@ from .as_w8a8 import memory as memory
 from .feeds import Feeds
 from .keep import Keep, Row
 from .nncf_graph import PRODUCTS, quantize_graph
+from .onnx_file import rewriting
 from .tally import Tally
 
 TARGETS = frozenset({"tensorrt"})
@@ -31,6 +32,7 @@ ABOUT = "symmetric int8 products and convolutions, zero point 0, as explicit Q/D
 NEEDS = "pictures and phrases"
 TOOLS = ("nncf",)
 CALIBRATED = True
+ROUNDING = ("QuantizeLinear", "DequantizeLinear")
 
 
 def ROWS(config: ModelConfig) -> tuple[Row, ...]:
@@ -57,12 +59,10 @@ def compress(
         tally.keep("calibration never reached this graph")
         return tally
     smooth = nncf.AdvancedSmoothQuantParameters(matmul=config.smooth)
-    signed = QuantizationParameters(signedness_to_force=True)  # else uint8 behind a ReLU
-    how = nncf.AdvancedQuantizationParameters(
-        smooth_quant_alphas=smooth, activations_quantization_params=signed
-    )
+    how = nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smooth)
     kind = nncf.QuantizationPreset.PERFORMANCE  # symmetric
     quantize_graph(path, keep or Keep(), feeds, PRODUCTS, tally, advanced_parameters=how, preset=kind)
+    make_signed(path)
     if off := zero_points(path):
         raise CheckError(f"qdq_int8: {off[0]} has a zero point other than 0, which TensorRT does not take")
     checker = registry.load_module("export", "tensorrt_check")
@@ -71,11 +71,35 @@ def compress(
     return tally
 
 
+def make_signed(path: Path) -> None:
+    """uint8 from 0 on, as NNCF has it behind a ReLU, becomes int8 over the same range: half the levels."""
+    with rewriting(path) as model:
+        done: set[str] = set()
+        for node in model.graph:
+            if node.op_type not in ROUNDING or len(node.inputs) < 3:
+                continue
+            scale, zero = node.inputs[1], node.inputs[2]
+            if scale is None or zero is None or scale.const_value is None or zero.const_value is None:
+                continue
+            whole = zero.const_value.numpy()
+            if whole.dtype != np.uint8 or whole.any() or zero.name in done:
+                continue
+            done.add(str(zero.name))
+            step = scale.const_value.numpy() * np.float32(255 / 127)
+            scale.const_value = ir.tensor(step.astype(np.float32), name=scale.name)
+            zero.const_value = ir.tensor(whole.astype(np.int8), name=zero.name)
+            zero.dtype = ir.DataType.INT8
+            for value in (
+                out for user, _ in zero.uses() if user.op_type == ROUNDING[0] for out in user.outputs
+            ):
+                value.dtype = ir.DataType.INT8
+
+
 def zero_points(path: Path) -> list[str]:
     """Names of the zero points in the graph that are not 0, or not int8."""
     graph = onnx.load(str(path)).graph
     stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    rounding = [node for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    rounding = [node for node in graph.node if node.op_type in ROUNDING]
     points = {node.input[2] for node in rounding if len(node.input) > 2}
     return sorted(
         name for name in points if name in stored and (stored[name].dtype != np.int8 or stored[name].any())

@@ -19,7 +19,7 @@ from sam3_edge import registry
 from sam3_edge.builtin import builtin_bundle
 from sam3_edge.bundle import Bundle
 from sam3_edge.errors import ResourceError, UsageError
-from sam3_edge.quantize import as_palette4, as_w8, gate, job, pipeline
+from sam3_edge.quantize import as_palette4, as_qdq_int8, as_w8, gate, job, pipeline
 from sam3_edge.quantize.gate import Thresholds
 from sam3_edge.quantize.job import Job
 from sam3_edge.quantize.keep import read_keep
@@ -231,3 +231,25 @@ def test_the_list_tells_targets_and_needs(command: Command) -> None:
     rows = {row["scheme"]: row for row in command("quantize", "--list", "--json").document}
     assert set(rows) == set(registry.names("scheme")) >= {"fp16", "w8", "w8a8", "w4", "qdq_int8", "palette6"}
     assert rows["qdq_int8"]["targets"] == "tensorrt" and "pictures" in rows["w8a8"]["needs"]
+
+
+def test_bytes_behind_a_relu_become_signed(tmp_path: Path) -> None:
+    """TensorRT takes int8 with zero point 0 alone. The range stays, its steps are twice as wide."""
+    make, number = onnx.helper.make_node, onnx.numpy_helper.from_array
+    nodes = [
+        make("Relu", ["x"], ["r"]),
+        make("QuantizeLinear", ["r", "scale", "zero"], ["q"]),
+        make("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [101]) for name in "xy"]
+    numbers = [number(np.float32(4 / 255), "scale"), number(np.uint8(0), "zero")]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], numbers)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 20)], ir_version=10)
+    onnx.save(model, tmp_path / "model.onnx")
+    x = np.linspace(-1, 4, 101, dtype=np.float32)
+    assert as_qdq_int8.zero_points(tmp_path / "model.onnx") == ["zero"]
+    as_qdq_int8.make_signed(tmp_path / "model.onnx")
+    assert not as_qdq_int8.zero_points(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
+    (y,) = session.run(None, {"x": x})
+    assert np.abs(y - x.clip(0)).max() <= 4 / 127 / 2 + 1e-6
