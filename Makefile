@@ -84,7 +84,7 @@ devices:
 	sam3-edge benchmark --mode cold --processes 12 --threads 1 -o benchmarks/results/devices/shapes-cold --overwrite
 	python -m sam3_edge.benchmarks.readme
 
-# Beside `transformers`, eager and compiled, full size: the bundles of parity-full, a C++ compiler, 12 GB, an hour.
+# Beside `transformers`, eager and compiled, full size, two models at a time: the bundles of parity-full, a C++ compiler.
 peers:
 	python -m sam3_edge.benchmarks.peers runs/full/random-r336 --rounds 8 --output benchmarks/results/peers.json
 	python -m sam3_edge.benchmarks.readme

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from sam3_edge.timing import tables
+from sam3_edge.timing import output, tables
 from sam3_edge.timing.percentiles import told
 from sam3_edge.timing.report import label, read, runs_of
 from sam3_edge.writing import write_file
@@ -21,8 +21,8 @@ from .judge_rows import ONNX, cell
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path("benchmarks/results")
 HEAD = (
-    *("machine", "bundle", "px", "mode", "objects", "median ms", "p90 ms", "processor ms", "peak MB"),
-    *("mean IoU with PyTorch's masks", "cgF1, frozen pictures", "report"),
+    *("machine", "bundle", "px", "mode", "objects", "n", "mean ms", "median ms", "p90 ms", "processor ms"),
+    *("peak MB", "mean IoU with PyTorch's masks", "cgF1, frozen pictures", "report"),
 )
 # Machines that people ask for; a report whose machine has this name fills the row.
 WANTED = ("Jetson Orin Nano", "Jetson AGX Orin", "Jetson AGX Thor", "Mac", "NVIDIA GPU")
@@ -32,7 +32,7 @@ def devices(root: Path) -> str:
     """Device, latency, memory and accuracy: a row for each run of each committed report."""
     rows, seen = [], set()
     scores = judged(root)
-    for path in sorted((root / RESULTS / "devices").glob("*/report.json")):
+    for path in reports(root):
         document = read(path)
         seen.add(name_of(document))
         score = scores.get(document["bundle"]["sha256"], "")
@@ -40,6 +40,11 @@ def devices(root: Path) -> str:
         rows += [(*row, score, link) for row in measured(document)]
     rows += [(name, *[""] * (len(HEAD) - 1)) for name in WANTED if not any(name in one for one in seen)]
     return "\n".join([line(HEAD), "|---" * len(HEAD) + "|", *map(line, rows)]) + "\n"
+
+
+def reports(root: Path) -> list[Path]:
+    """The committed ones of devices."""
+    return sorted((root / RESULTS / "devices").glob("*/report.json"))
 
 
 def line(cells: tuple[str, ...]) -> str:
@@ -62,8 +67,9 @@ def measured(document: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     agrees = "" if accuracy is None else f"{accuracy:.4f}"
     for objects, latency, processor, peak in numbers(document):
         cells = (told(latency["p50"]), told(latency["p90"]), processor, f"{peak:.0f}")
+        count = (str(latency["n"]), f"{latency['mean']:.1f}")
         px = str(bundle["image_size"])
-        yield (name_of(document), which, px, mode, label(objects).split()[0], *cells, agrees)
+        yield (name_of(document), which, px, mode, label(objects).split()[0], *count, *cells, agrees)
 
 
 def numbers(document: dict[str, Any]) -> Iterator[tuple[int | None, dict[str, Any], str, float]]:
@@ -105,12 +111,14 @@ def filled(text: str, root: Path) -> str:
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a table is not as the JSON is.")
 def main(check: bool) -> None:
-    """Write the README's tables."""
+    """Write the README's tables, and the page and the row beside every report of a device."""
     path = ROOT / "README.md"
     text = path.read_text()
     made = filled(text, ROOT)
     if check:
         finish(["README.md: run python -m sam3_edge.benchmarks.readme"] if made != text else [])
+    for report in reports(ROOT):
+        output.write(read(report), report.parent, overwrite=True)
     write_file(path, made.encode(), overwrite=True)
 
 
