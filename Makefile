@@ -1,5 +1,5 @@
 .PHONY: install check test oracles parity-full coreml-full frame-full host endurance streaming swapped conformance \
-	judge clicks devices peers replay tensorrt tensorrt-full shapes keeps-up wheel
+	quantize-full judge clicks devices peers replay tensorrt tensorrt-full shapes keeps-up wheel
 
 install:
 	pip install -e '.[dev]'
@@ -52,6 +52,11 @@ conformance:
 # Every graph as a Core ML package at full size, 336 and 1008 px: about 15 processor minutes.
 coreml-full:
 	python -m sam3_edge.benchmarks.coreml_full --output benchmarks/results/coreml_full.json
+
+# The trunk of the full-size model in every scheme: sizes, speed and memory. An hour and more of processor time, 14 GB.
+quantize-full:
+	python -m sam3_edge.benchmarks.quantize_full --folder runs/quantize_full \
+		--output benchmarks/results/quantize_full.json
 
 # The built-in model in PyTorch and ONNX Runtime, and the baselines, on the frozen pictures and on the first 16 clips, one of
 # each plot: about 15 processor minutes. All 64 clips, `--clips 64`: about 35.

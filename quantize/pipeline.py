@@ -15,7 +15,9 @@ from sam3_edge import __version__
 from sam3_edge.bundle import Bundle
 from sam3_edge.errors import CheckError, UsageError
 from sam3_edge.golden import Case, read_golden, write_golden
+from sam3_edge.golden_clip import GoldenClip, follow, read_clip, write_clip
 from sam3_edge.manifest import Manifest
+from sam3_edge.segmenter import Segmenter
 from sam3_edge.session import Session
 from sam3_edge.staging import seal, staging
 from sam3_edge.writing import write_file
@@ -121,10 +123,9 @@ def quantize(job: Job, say: Say = lambda text: None) -> tuple[Bundle, Receipt]:
         receipt = receive(job, settled, compressed, tallies, speeds, note, verdict, questions, shown)
         if bad := verdict.failures():
             refuse(output, receipt, bad)
-        cases = [Case(c.picture, tuple(after.segment(c.picture, c.concepts))) for c in read_golden(bundle)]
+        answer_golden(bundle, after, folder)
         before.close()
         after.close()
-        write_golden(folder, cases)
         old = json.loads(bundle.file(REPORT).read_bytes()) if (bundle.path / REPORT).exists() else {}
         report = json.dumps({**old, "quantization": receipt.to_json()}, indent=1) + "\n"
         (folder / REPORT).write_text(report, encoding="ascii")
@@ -146,6 +147,14 @@ def calibrate(bundle: Bundle, session: Session, shown: Calibration, folder: Path
     """Show the uncompressed bundle the set, and keep what goes into each graph in `folder`."""
     recorder = Recorder(session, folder, most=len(shown.examples))
     calibration.show(gate.segmenter_of(bundle, recorder), shown)
+
+
+def answer_golden(bundle: Bundle, after: Segmenter, folder: Path) -> None:
+    """Golden pictures and clip, with what the compressed bundle says of them: a replay repeats that."""
+    cases = [Case(c.picture, tuple(after.segment(c.picture, c.concepts))) for c in read_golden(bundle)]
+    write_golden(folder, cases)
+    if (golden := read_clip(bundle)) is not None:
+        write_clip(folder, GoldenClip(golden.clip, follow(after, golden.clip)))
 
 
 def compress_graphs(

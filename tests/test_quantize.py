@@ -19,6 +19,7 @@ from sam3_edge import registry
 from sam3_edge.builtin import builtin_bundle
 from sam3_edge.bundle import Bundle
 from sam3_edge.errors import ResourceError, UsageError
+from sam3_edge.golden_clip import read_clip
 from sam3_edge.quantize import as_palette4, as_qdq_int8, as_w8, gate, job, pipeline
 from sam3_edge.quantize.gate import Thresholds
 from sam3_edge.quantize.job import Job
@@ -63,6 +64,8 @@ def test_a_smaller_bundle_with_its_receipt(whole: Path, eight: tuple[Bundle, pip
     assert set(told["graphs"]) == set(bundle.specs)
     assert all(row["speed"]["ratio"] > 0 for row in told["graphs"].values())
     assert bundle.report["quantization"]["scheme"] == "w8"
+    golden, asked = read_clip(bundle), read_clip(Bundle.open(whole))
+    assert golden is not None and asked is not None and len(golden.seen) == len(asked.seen)
     untouched = {"tracker_step", "memorize", "exemplar"}
     for name in untouched:
         assert not sum(told["graphs"][name]["compressed"].values()), name

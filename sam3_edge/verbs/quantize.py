@@ -55,12 +55,16 @@ def questioned(command: Any) -> Any:
 @click.option("-o", "--output", type=FOLDER, help="Default: BUNDLE-SCHEME, in the current folder.")
 @overwrite
 @click.option("--threads", type=COUNT, help="Processor threads.")
+@click.option(
+    "--sensitivity", is_flag=True, help="Write no bundle: what each part costs alone, and which to keep."
+)
 @as_json
 def command(
     bundle: Path | None,
     scheme: str | None,
     list_: bool,
     settings: tuple[str, ...],
+    sensitivity: bool,
     json_: bool,
     **options: Any,
 ) -> None:
@@ -74,7 +78,8 @@ def command(
         raise UsageError(
             "quantize needs a bundle and a --scheme; `sam3-edge quantize --list` shows the schemes"
         )
-    report = show_quantize(quantize_job(bundle, scheme, settings=settings, **options))
+    job = quantize_job(bundle, scheme, settings=settings, **options)
+    report = show_sensitivity(job) if sensitivity else show_quantize(job)
     if json_:
         console.emit(report)
     else:
@@ -147,6 +152,35 @@ def show_quantize(job: Any) -> dict[str, Any]:
     console.table(f"Gate: {report['questions']}", ("measure", "value", "least", "note"), rows)
     console.note(f"saved {bundle.path} ({report['bytes'] / 1e6:.1f} MB of graphs), hash {bundle.hash}")
     return {**bundle.to_json(), "quantization": report}
+
+
+def show_sensitivity(job: Any) -> dict[str, Any]:
+    """Measure each part alone; write `sensitivity.json` and `sensitivity.svg`, and print them."""
+    import json
+
+    from sam3_edge import console
+    from sam3_edge.writing import write_file
+
+    folder = job.output or Path(f"{job.bundle.absolute().name}-{job.scheme}-sensitivity")
+    if not job.overwrite and any(folder.glob("sensitivity.*")):
+        raise UsageError(f"{folder} has a sensitivity.json: pass --overwrite or another -o")
+    found = registry.load_module("quantize", "sensitivity").find(job)
+    report: dict[str, Any] = {"scheme": job.scheme, **found.to_json()}
+    drawn = registry.load_module("quantize", "sensitivity_plot").plot(report)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("json", json.dumps(report, indent=1) + "\n"), ("svg", drawn)):
+        write_file(folder / f"sensitivity.{name}", text.encode(), overwrite=True)
+    rows = [
+        (row["part"], f"{row['bytes_saved'] / 1e6:.3f}", f"{row['share']:.2f}") for row in report["parts"]
+    ]
+    columns = ("part", "MB saved", "share of what the gate allows")
+    console.table(f"Scheme {job.scheme}, each part alone: {report['questions']}", columns, rows)
+    for name in ("all_compressed", "proposal"):
+        passed = "passes" if report[name]["gate"]["passed"] else "does not pass"
+        kept = " ".join(f"--keep {words}" for words in report[name].get("keep", []))
+        size = report[name]["bytes"] / 1e6
+        console.note(f"{name.replace('_', ' ')}: {size:.1f} MB of graphs, {passed} {kept}".rstrip())
+    return {"path": str(folder), **report}
 
 
 def show_graphs(report: dict[str, Any]) -> None:
