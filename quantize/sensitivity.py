@@ -127,8 +127,9 @@ class Laboratory:
     def __init__(self, job: Job, settled: Settled, folder: Path) -> None:
         self.job, self.settled, self.folder = job, settled, folder
         bundle, shown = settled.bundle, find_calibration(job, settled)
-        asked = {"pictures": job.pictures, "clips": job.clips, "folder": job.folder}
-        self.questions = gate.questions_for(bundle, job.words, **asked)
+        self.questions = gate.questions_for(
+            bundle, job.words, pictures=job.pictures, clips=job.clips, folder=job.folder
+        )
         self.base = gate.segmenter_of(bundle, threads=job.threads)
         self.answers = gate.ask(self.base, self.questions, "uncompressed")
         if shown is not None:
