@@ -104,7 +104,8 @@ class Listening:
 
     def of(self, place: str) -> Row | None:
         row = self.keep.of(place)
-        if row is None or row.level != "fp32":
+        whole = place.endswith("/")  # asked of a graph, before its parts
+        if not whole and (row is None or row.level != "fp32"):
             self.parts.add(Part.of(place))
         return row
 
@@ -173,7 +174,7 @@ class Laboratory:
 
     def alone(self, part: Part) -> Cost:
         """A part compressed, and nothing else."""
-        others = Row(f"(?!(?:{part.pattern})$).*", "fp32", "another part")
+        others = Row(f"(?!(?:{part.pattern})$).*/.+", "fp32", "another part")
         bundle = self.compress(part.graph, Keep((others, *self.settled.keep.rows)), f"only {part.keep}")
         verdict = self.judge({part.graph: bundle}, part.keep.partition("=")[0])
         saved = size_of(self.settled.bundle, part.graph) - size_of(bundle, part.graph)
