@@ -37,17 +37,18 @@ class Apart:
 def compare(step: Step, *, exact: bool = True) -> Apart:
     """What was attended to, seen, decided, remembered and shown. Raises `AssertionError` at a difference.
 
-    Unless `exact`, masks may differ in few pixels, and what is computed from them is not compared.
+    Unless `exact`, masks may differ in few pixels, and what is computed from them is not compared; scores may
+    differ by 1e-4: a trained model's logits are sharper, and its scores were 3e-5 apart.
     """
-    apart, ids = Apart(), compare_decisions(step)
+    apart, ids = Apart(), compare_decisions(step, 1e-5 if exact else 1e-4)
     compare_masks(step, ids, apart, exact=exact)
     compare_memories(step, ids, apart, exact=exact)
     compare_shown(step, apart)
     return apart
 
 
-def compare_decisions(step: Step) -> list[int]:
-    """Who is tracked, from which frames, what happens, and who is shown; the ids of the tracks."""
+def compare_decisions(step: Step, limit: float) -> list[int]:
+    """Who is tracked, since when, what happens, who is shown (scores to `limit`); the ids of the tracks."""
     t, tracks = step.index, step.theirs.tracks
     ids = [int(i) for i in tracks.id]
     assert sorted(step.before) == ids, f"frame {t}: objects {sorted(step.before)}, want {ids}"
@@ -59,7 +60,7 @@ def compare_decisions(step: Step) -> list[int]:
     for ours, theirs in step.shown:
         mine, wants = ours.ids.tolist(), theirs.id.tolist()
         assert mine == wants, f"frame {ours.index} shows {mine}, want {wants}"
-        assert np.allclose(ours.scores, theirs.score, atol=1e-5), f"frame {ours.index}: scores shown"
+        assert np.allclose(ours.scores, theirs.score, rtol=0, atol=limit), f"frame {ours.index}: scores shown"
     return ids
 
 

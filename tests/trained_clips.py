@@ -79,12 +79,17 @@ def poured_back(model: Sam3) -> dict[str, Tensor]:
     return weights_back.poured_back(model, names_official.LAYOUT, {"backbone.position": position})
 
 
+OTHERS = {"text_taps"}  # sizes of models that the official package does not have
+
+
 def shown() -> Arrays:
     """Everything the official session needs."""
     model, words = trained().model, tokenizer()
     arrays: Arrays = {f"weights/{name}": w.numpy() for name, w in poured_back(model).items()}
     config = {
-        k: v for k, v in model.config.to_json().items() if isinstance(v, int) and not isinstance(v, bool)
+        name: value
+        for name, value in model.config.to_json().items()
+        if isinstance(value, int) and not isinstance(value, bool) and name not in OTHERS
     }
     arrays |= {f"config/{name}": np.array(value) for name, value in config.items()}
     arrays["config/global_layers"] = np.array(model.config.global_layers)
