@@ -79,7 +79,7 @@ def record(session: Recorder, clip: VideoClip) -> Vector:
     session.forget()
     frames: list[dict[str, Any]] = []
     for step in played(session, draw(clip.name), clip):
-        compare_decisions(step)
+        compare_decisions(step, 1e-5)
         assert session.tracker is not None
         before = {str(id): looked_at(seen) for id, seen in step.before.items()}
         frames.append(expected(before, step.ours, session.tracker.tracks))
