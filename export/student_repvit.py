@@ -1,7 +1,8 @@
 """Student `repvit`: a timm backbone (RepViT, Wang et al. 2024, or any with `features_only`) and an adapter.
 
-The maps at strides 16 and 32 are brought to the trunk's width and the teacher's grid, and added. At 1152 px
-stride 16 is SAM 3's grid of 72 exactly; at other sizes the map is resized. The branches of RepViT's blocks
+The maps at strides 16 and 32 are brought to one width and the teacher's grid, and added; two separable
+convolutions and a product follow. At 1152 px stride 16 is SAM 3's grid of 72 exactly; at other sizes the map
+is resized. The branches of RepViT's blocks
 are merged into single convolutions before the trunk is lowered: the same function in fewer operators.
 """
 
@@ -18,6 +19,19 @@ from sam3_edge.spec import ModelConfig
 
 SETTINGS: dict[str, Any] = {"model": "repvit_m1_1", "pretrained": ""}
 STRIDES = (16, 32)
+WIDTH = 256  # of the adapter: at the trunk's 1024 one full 3 x 3 convolution takes more than all of RepViT
+
+
+class Separable(nn.Module):
+    """Residual block on [B, WIDTH, G, G]: places, then channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places = nn.Conv2d(WIDTH, WIDTH, 3, padding=1, groups=WIDTH)
+        self.channels = nn.Conv2d(WIDTH, WIDTH, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + F.gelu(self.channels(self.places(x)))
 
 
 class RepVit(nn.Module):
@@ -31,8 +45,9 @@ class RepVit(nn.Module):
         if missing := [stride for stride in STRIDES if stride not in widths]:
             raise UsageError(f"student repvit: {model} has no map of stride {missing[0]}: name another model")
         self.places = [list(widths).index(stride) for stride in STRIDES]
-        self.adapters = nn.ModuleList(nn.Conv2d(widths[stride], config.trunk_dim, 1) for stride in STRIDES)
-        self.last = nn.Conv2d(config.trunk_dim, config.trunk_dim, 3, padding=1)
+        self.adapters = nn.ModuleList(nn.Conv2d(widths[stride], WIDTH, 1) for stride in STRIDES)
+        self.mix = nn.Sequential(Separable(), Separable())
+        self.last = nn.Conv2d(WIDTH, config.trunk_dim, 1)
 
     def forward(self, image: Tensor) -> Tensor:
         maps = self.body(image)
@@ -41,7 +56,7 @@ class RepVit(nn.Module):
             for adapter, place in zip(self.adapters, self.places, strict=True)
         ]
         x = torch.stack(found).sum(0)
-        out: Tensor = self.last(F.gelu(x)).flatten(2).transpose(1, 2)
+        out: Tensor = self.last(self.mix(x)).flatten(2).transpose(1, 2)
         return out
 
     def to_grid(self, x: Tensor) -> Tensor:
@@ -63,6 +78,10 @@ def features(model: str, pretrained: str) -> Any:
         import timm
     except ImportError as error:
         raise BackendError(f"student repvit needs {error.name}: pip install 'sam3-edge[distill]'") from error
+    except RuntimeError as error:  # torchvision's operators, looked up when timm imports it
+        raise BackendError(
+            f"student repvit: timm does not import ({error}): install the torchvision that fits this torch"
+        ) from error
     if not timm.is_model(model):
         raise UsageError(f"student repvit: timm has no model {model!r}; `timm.list_models()` names them")
     options = {"pretrained_cfg_overlay": {"file": pretrained}} if pretrained else {}
