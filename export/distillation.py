@@ -20,13 +20,14 @@ from sam3_edge.errors import CheckError, UsageError
 from sam3_edge.tokenizer import Tokenizer
 
 from . import checkpoint
+from .distillation_cache import FeatureCache
 from .distillation_data import draw_asked, open_source
 from .distillation_log import LOG, cut_log, write_row
 from .distillation_losses import WEIGHTS, Loss, feature_losses, output_losses
 from .distillation_recipe import Pass, Recipe
 from .distillation_start import first_student, read_teacher
 from .model import Sam3
-from .processes import rank, share_gradients
+from .processes import own_device, rank, share_gradients
 from .resuming import keep_state, kept_state
 from .schedule import average_into, set_rate
 from .shapes_batch import Answers, Asked, answer
@@ -41,10 +42,11 @@ class Distillation:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.folder = recipe, Path(recipe.folder)
-        self.device = torch.device(recipe.device)
+        self.device = torch.device(own_device(recipe.device))
         found = read_teacher(recipe)
         assert found.merges is not None
         self.merges, self.licence = found.merges, found.licence
+        self.cache = FeatureCache(Path(recipe.data.cache), found.sha256) if recipe.data.cache else None
         self.tokenizer = Tokenizer.read(found.merges, vocab_size=found.config.text_vocab)
         self.student = first_student(recipe, found).to(self.device)
         self.teacher = found.model.requires_grad_(False).to(self.device)
@@ -110,12 +112,17 @@ class Distillation:
 
     def losses(self, it: Pass, batch: Asked) -> dict[str, Loss]:
         """What the student gets wrong on a batch."""
-        with torch.no_grad():
-            want = trunk_of(self.teacher, batch)
-        got = trunk_of(self.student, batch)
+        want, got = self.wanted(batch), trunk_of(self.student, batch.pictures)
         if it.kind == "features":
             return feature_losses(self.teacher, want, got)
         return output_losses(*self.answers(batch, want, got))
+
+    @torch.no_grad()
+    def wanted(self, batch: Asked) -> Tensor:
+        """The teacher's trunk features, from the cache if there is one."""
+        if self.cache is None:
+            return trunk_of(self.teacher, batch.pictures)
+        return self.cache.features(batch.pictures, lambda pictures: trunk_of(self.teacher, pictures))
 
     def answers(self, batch: Asked, want: Tensor, got: Tensor) -> tuple[Answers, Answers]:
         """What the heads, the same ones, say of both trunk features."""
@@ -215,10 +222,9 @@ def check_gate(it: Pass, found: dict[str, float]) -> None:
         )
 
 
-def trunk_of(model: Sam3, batch: Asked) -> Tensor:
+def trunk_of(model: Sam3, pictures: Tensor) -> Tensor:
     """The trunk feature, of pictures at the model's own size."""
     size = model.config.image_size
-    pictures = batch.pictures
     if pictures.shape[-1] != size:
         pictures = torch.nn.functional.interpolate(pictures, (size, size), mode="bilinear", antialias=True)
     feature: Tensor = model.backbone(pictures)

@@ -30,7 +30,7 @@ def measure(student: Sam3, run: Distillation, it: Pass) -> dict[str, float]:
     sums = torch.zeros(7)
     for number in range(BATCHES):
         batch = run.asked(it, HELD_OUT + number)
-        want, got = trunk_of(run.teacher, batch), trunk_of(student, batch)
+        want, got = run.wanted(batch), trunk_of(student, batch.pictures)
         cosine = cosine_similarity(got, want, dim=2).mean(1)
         sums[:2] += torch.tensor([float(cosine.sum()), float(len(want))])
         sums[2:] += compare(*run.answers(batch, want, got))

@@ -52,12 +52,20 @@ class Pass:
 
 @dataclass(frozen=True)
 class Data:
-    """`source`: shapes, a folder of pictures with `phrases`, or a COCO or SA-Co document with `pictures`."""
+    """`source`: shapes, a folder of pictures with `phrases`, or a COCO or SA-Co document with `pictures`.
+
+    `cache`: a folder for the teacher's trunk features, of pictures in files.
+    """
 
     source: str = "shapes"
     pictures: str = ""
     phrases: str = ""
     photographs: bool = False
+    cache: str = ""
+
+    def __post_init__(self) -> None:
+        if self.cache and self.source == "shapes":
+            raise UsageError("data shapes: every picture is a new one, and a cache would only grow: leave it")
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,8 @@ class Trunk:
 class Recipe:
     """A distillation. `teacher` empty is the built-in model; paths are relative to the recipe's folder.
 
-    `device`: cpu or cuda; `half`: products in bf16, for a GPU. `processes` share each batch, one core each.
+    `device`: cpu or cuda; `half`: products in bf16, for a GPU. `processes` share each batch, one core or GPU
+    each; those that `torchrun` starts, on one machine or several, must be as many.
     """
 
     folder: str
@@ -164,6 +173,7 @@ def placed(recipe: Recipe, folder: Path) -> Recipe:
         source=recipe.data.source if recipe.data.source == "shapes" else at(recipe.data.source),
         pictures=at(recipe.data.pictures),
         phrases=at(recipe.data.phrases),
+        cache=str(folder / recipe.data.cache) if recipe.data.cache else "",
     )
     return replace(
         recipe,

@@ -11,14 +11,15 @@ from sam3_edge import console
 from .distillation import Distillation
 from .distillation_log import LOG, plot
 from .distillation_recipe import Recipe
-from .processes import rank, together
+from .processes import rank, speaks, together
 
 
 def distil(recipe: Recipe) -> dict[str, Any]:
     """Run all passes; the report names the student and what each pass reached."""
-    together(work, recipe, processes=recipe.processes)
+    together(work, recipe, processes=recipe.processes, device=recipe.device)
     folder = Path(recipe.folder)
-    (folder / "curve.svg").write_text(plot((folder / LOG).read_text()))
+    if speaks():
+        (folder / "curve.svg").write_text(plot((folder / LOG).read_text()))
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())
     return report
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tiny_export import CONFIG, MERGES, make_checkpoint, tiny_model
 from sam3_edge.errors import CheckError, SourceError, UsageError
 from sam3_edge.export import checkpoint
 from sam3_edge.export.distillation import STUDENT, Distillation
+from sam3_edge.export.distillation_cache import FeatureCache
 from sam3_edge.export.distillation_cost import estimate
 from sam3_edge.export.distillation_data import draw_asked, open_source
 from sam3_edge.export.distillation_log import LOG, plot
@@ -129,6 +132,42 @@ def test_two_processes_are_one_with_both_shares(
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5 * largest)
 
 
+SHARED = """
+folder = "{folder}"
+teacher = "{teacher}"
+processes = 2
+[student]
+name = "toy"
+settings = {{ width = 8, blocks = 1 }}
+[[passes]]
+kind = "outputs"
+steps = 2
+pictures = 2
+questions = 2
+drawn = 1
+"""
+
+
+def test_processes_of_torchrun_are_those_of_our_own(recipe: Recipe, tmp_path: Path) -> None:
+    """The same losses, bit for bit; one report on stdout. Another number of processes is refused."""
+    for folder in ("ours", "theirs"):
+        text = SHARED.format(folder=folder, teacher=recipe.teacher)
+        (tmp_path / f"{folder}.toml").write_text(text)
+    distil(read_recipe(tmp_path / "ours.toml"))
+
+    def launch(count: int) -> subprocess.CompletedProcess[str]:
+        start = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", "--standalone"]
+        verb = ["-m", "sam3_edge", "distill", "--config", str(tmp_path / "theirs.toml"), "--json"]
+        return subprocess.run([*start, *verb], capture_output=True, text=True, check=False)
+
+    refused = launch(1)
+    assert refused.returncode and "1 processes were launched; the recipe wants 2" in refused.stderr
+    done = launch(2)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["passes"][0]["pass"] == "outputs"
+    assert rows_of(str(tmp_path / "theirs")) == rows_of(str(tmp_path / "ours"))
+
+
 def test_a_student_is_exported_from_what_distil_writes(recipe: Recipe) -> None:
     report = distil(recipe)
     found = checkpoint.load(report["student"])
@@ -221,6 +260,39 @@ def test_sources(tmp_path: Path) -> None:
         asked(str(tmp_path / "coco.json"))
 
 
+def test_the_teacher_sees_a_picture_once(recipe: Recipe, tmp_path: Path) -> None:
+    """With a cache, in all passes and runs together; what is read again gives the same losses."""
+    write_pictures(tmp_path / "pictures")
+    (tmp_path / "phrases.txt").write_text("red shape\nstar\n")
+    cached = Data(
+        str(tmp_path / "pictures"), "", str(tmp_path / "phrases.txt"), cache=str(tmp_path / "cache")
+    )
+    seen: list[int] = []
+
+    def rows(folder: str, data: Data) -> list[dict[str, float]]:
+        run = Distillation(replace(recipe, folder=str(tmp_path / folder), data=data))
+        run.teacher.backbone.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+        run.run()
+        return rows_of(str(run.folder))
+
+    first, files = rows("first", cached), sorted((tmp_path / "cache").rglob("*.npy"))
+    assert sum(seen) == len(files) == 2
+    assert rows("again", cached) == first and sum(seen) == 2
+    plain = rows("plain", replace(cached, cache=""))
+    assert sum(seen) > 8 and plain[0] != first[0]
+    assert plain[0]["trunk"] == pytest.approx(first[0]["trunk"], rel=1e-2)
+    files[0].write_bytes(files[0].read_bytes()[:-9])
+    with pytest.raises(CheckError, match=f"{files[0].name} is damaged"):
+        rows("damaged", cached)
+
+
+def test_features_beyond_fp16_are_not_kept(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, "teacher")
+    with pytest.raises(CheckError, match="beyond fp16"):
+        cache.features(torch.zeros(1, 3, 8, 8), lambda pictures: torch.full((1, 4, 2), 1e5))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_a_batch_does_not_depend_on_who_draws_it(tmp_path: Path) -> None:
     (tmp_path / "merges.txt").write_text(MERGES)
     tokenizer = Tokenizer.read(tmp_path / "merges.txt", vocab_size=CONFIG.text_vocab)
@@ -263,6 +335,7 @@ def test_a_recipe_in_toml(tmp_path: Path) -> None:
         ("steps = 5", "steps = 5\nquestions = 1", "one in vain"),
         ('folder = "run"', 'folder = "run"\nprocesses = 3', "do not divide among 3"),
         ('folder = "run"', 'folder = "run"\ndata = 3', "want a table"),
+        ('folder = "run"', 'folder = "run"\ndata = {cache = "c"}', "every picture is a new one"),
     ],
 )
 def test_what_a_recipe_must_not_say(tmp_path: Path, old: str, new: str, message: str) -> None:

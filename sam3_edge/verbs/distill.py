@@ -24,6 +24,8 @@ def command(path: Path, dry_run: bool, json_: bool) -> None:
         console.emit(registry.load_module("export", "distillation_cost").estimate(recipe))
         return
     report = registry.load_module("export", "distillation_run").distil(recipe)
+    if not registry.load_module("export", "processes").speaks():
+        return
     show(report)
     if json_:
         console.emit(report)
