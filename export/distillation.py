@@ -14,20 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 from sam3_edge.errors import CheckError, UsageError
 from sam3_edge.tokenizer import Tokenizer
 
 from . import checkpoint
 from .distillation_cache import FeatureCache
+from .distillation_corrections import corrected
 from .distillation_data import draw_asked, open_source
 from .distillation_log import LOG, cut_log, write_row
-from .distillation_losses import WEIGHTS, Loss, feature_losses, output_losses
+from .distillation_losses import WEIGHTS, Loss, added, feature_losses, output_losses
 from .distillation_recipe import Pass, Recipe
 from .distillation_start import first_student, read_teacher
 from .model import Sam3
-from .processes import own_device, rank, share_gradients
+from .processes import everywhere, own_device, rank, share_gradients
 from .resuming import keep_state, kept_state
 from .schedule import average_into, set_rate
 from .shapes_batch import Answers, Asked, answer
@@ -115,7 +116,13 @@ class Distillation:
         want, got = self.wanted(batch), trunk_of(self.student, batch.pictures)
         if it.kind == "features":
             return feature_losses(self.teacher, want, got)
-        return output_losses(*self.answers(batch, want, got))
+        said = self.answers(batch, want, got)
+        losses = output_losses(*said)
+        for _ in range(it.corrections):
+            batch = corrected(batch, *said, self.teacher.config)
+            said = self.answers(batch, want, got)
+            losses = added(losses, output_losses(*said))
+        return losses
 
     @torch.no_grad()
     def wanted(self, batch: Asked) -> Tensor:
@@ -238,11 +245,3 @@ def on_device(batch: Asked, device: torch.device) -> Asked:
     moved: dict[str, Any] = {n: v.to(device) if isinstance(v, Tensor) else v for n, v in vars(batch).items()}
     moved["exemplars"] = tuple(x.to(device) for x in batch.exemplars)
     return Asked(**moved)
-
-
-def everywhere(sums: Tensor) -> Tensor:
-    """The sum over all processes."""
-    total = sums.clone()
-    if distributed.is_initialized():
-        distributed.all_reduce(total)
-    return total

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from .detector import to_corners
-from .distillation_losses import KEPT
+from .distillation_corrections import kept
 from .distillation_recipe import Pass
 from .losses import Match, Truth, match, overlap
 from .model import Sam3
+from .processes import everywhere
 from .shapes_batch import Answers
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ BATCHES = 8
 def measure(student: Sam3, run: Distillation, it: Pass) -> dict[str, float]:
     """Over a few batches: `cosine` of the trunk features, `f1` of the teacher's objects at a box IoU of 0.5,
     `presence`: the share of questions on which both say the same, and `bias`: how much more often yes."""
-    from .distillation import HELD_OUT, everywhere, trunk_of
+    from .distillation import HELD_OUT, trunk_of
 
     sums = torch.zeros(7)
     for number in range(BATCHES):
@@ -56,9 +57,3 @@ def compare(want: Answers, got: Answers) -> Tensor:
             found += int((alike > 0.5).sum())
     same, more = (yes[0] == yes[1]).sum(), (yes[1] - yes[0]).sum()
     return torch.tensor([float(found), float(objects), float(same), float(more), float(len(yes[0]))])
-
-
-def kept(answers: Answers, n: int) -> Tensor:
-    """The boxes [K, 4] that question `n` is answered with."""
-    boxes, logits, presence = answers.layers[-1]
-    return boxes[n, logits[n].sigmoid() * presence[n].sigmoid() > KEPT]

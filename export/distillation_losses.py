@@ -67,6 +67,11 @@ def neck_loss(want: tuple[Tensor, ...], got: tuple[Tensor, ...]) -> Tensor:
     return torch.stack(errors).sum()
 
 
+def added(a: dict[str, Loss], b: dict[str, Loss]) -> dict[str, Loss]:
+    """The losses of two batches together."""
+    return {name: (a[name][0] + b[name][0], a[name][1] + b[name][1]) for name in a}
+
+
 @dataclass(frozen=True)
 class Taught:
     """The teacher's objects of each question, with the queries that found them."""

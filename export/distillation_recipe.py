@@ -24,8 +24,9 @@ class Pass:
     """A part of the distillation. `kind` is what the student learns: the teacher's features or its outputs.
 
     `rate`: the highest; `pictures` in a batch over all processes; of each, `questions`, of which `drawn` get
-    masks. `gate`: what the pass must reach on pictures of no batch before the next one starts (features: the
-    cosine; outputs: F1 of the teacher's objects), 0 for none.
+    masks. `corrections`: how often what the student got wrong is asked again with a box for it. `gate`: what
+    the pass must reach on pictures of no batch before the next one starts (features: the cosine; outputs: F1
+    of the teacher's objects), 0 for none.
     """
 
     kind: str
@@ -35,6 +36,7 @@ class Pass:
     questions: int = 4
     drawn: int = 2
     gate: float = 0.0
+    corrections: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -46,6 +48,8 @@ class Pass:
                 f"pass {self.kind}: {self.questions} questions; want 2 or more, one with an answer and one "
                 "in vain, and no fewer than are drawn"
             )
+        if self.corrections < 0 or (self.corrections and self.kind != "outputs"):
+            raise UsageError(f"pass {self.kind}: {self.corrections} corrections; want 0, or more of outputs")
         if not 0 <= self.gate < 1:
             raise UsageError(f"pass {self.kind}: gate {self.gate}: want 0 to 1")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 from torch.multiprocessing.spawn import spawn
 
 from sam3_edge.errors import UsageError
@@ -46,6 +46,14 @@ def speaks() -> bool:
 def own_device(device: str) -> str:
     """The device of this process: of several GPUs of a machine each process has its own."""
     return f"cuda:{os.environ['LOCAL_RANK']}" if device == "cuda" and launched() else device
+
+
+def everywhere(sums: Tensor) -> Tensor:
+    """The sum over all processes."""
+    total = sums.clone()
+    if distributed.is_initialized():
+        distributed.all_reduce(total)
+    return total
 
 
 def together(work: Callable[..., None], *arguments: Any, processes: int, device: str = "cpu") -> None:

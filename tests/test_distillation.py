@@ -14,10 +14,12 @@ import torch
 from PIL import Image
 from tiny_export import CONFIG, MERGES, make_checkpoint, tiny_model
 
+from sam3_edge.boxes import pooling_matrices
 from sam3_edge.errors import CheckError, SourceError, UsageError
 from sam3_edge.export import checkpoint
 from sam3_edge.export.distillation import STUDENT, Distillation
 from sam3_edge.export.distillation_cache import FeatureCache
+from sam3_edge.export.distillation_corrections import corrected, kept
 from sam3_edge.export.distillation_cost import estimate
 from sam3_edge.export.distillation_data import draw_asked, open_source
 from sam3_edge.export.distillation_log import LOG, plot
@@ -25,6 +27,7 @@ from sam3_edge.export.distillation_losses import WEIGHTS, output_losses
 from sam3_edge.export.distillation_recipe import Data, Pass, Recipe, Trunk, read_recipe
 from sam3_edge.export.distillation_run import distil
 from sam3_edge.export.processes import rank, together
+from sam3_edge.export.shapes_batch import Answers, Asked
 from sam3_edge.tokenizer import Tokenizer
 
 PASSES = (Pass("features", 3, 3e-3, 2, 2, 1), Pass("outputs", 3, 3e-3, 2, 2, 2))
@@ -84,6 +87,53 @@ def test_presence_is_learned_beyond_its_clamp(recipe: Recipe) -> None:
     want = replace(want, layers=[(*layer[:2], layer[2] * 0 + 5) for layer in want.layers])
     output_losses(want, got)["presence"][0].backward()  # type: ignore[no-untyped-call]
     assert feature.grad is not None and feature.grad.abs().max() > 0
+
+
+def test_a_mistake_is_asked_again_with_its_box(recipe: Recipe) -> None:
+    """Missed objects get a positive box, invented ones a negative, where a slot is free; else nothing."""
+    run = Distillation(recipe)
+    batch = run.asked(replace(PASSES[1], pictures=4), 0)
+    feature = run.wanted(batch)
+    both = run.answers(batch, feature, feature)
+    want = both[0]
+    boxes, logits, presence = want.layers[-1]
+    silent = replace(want, layers=[(boxes, logits - 100, presence)])
+    found = [n for n in range(len(boxes)) if len(kept(want, n))]
+    free = [n for n in found if batch.exemplars[2][n, 0, 0, 0] < 0]
+    assert free, "the tiny teacher finds nothing: this test proves nothing"
+
+    def given(said: Answers, by: Answers) -> Asked:
+        return corrected(batch, said, by, CONFIG)
+
+    for a, b in zip(given(*both).exemplars, batch.exemplars, strict=True):
+        assert torch.equal(a, b)
+    for asked, label in ((given(want, silent), 1.0), (given(silent, want), 0.0)):
+        for n in free:
+            assert torch.equal(asked.exemplars[0][n, 0], kept(want, n)[0].clamp(0, 1))
+            assert asked.exemplars[1][n, 0] == label
+            pools = pooling_matrices(asked.exemplars[0][n].numpy(), CONFIG.grid, CONFIG.roi_size)
+            assert np.array_equal(asked.exemplars[3][n], pools[0])
+            assert np.array_equal(asked.exemplars[4][n], pools[1])
+        still = asked.exemplars[2][:, 0, 0] < 0
+        assert torch.equal(asked.exemplar_bias, asked.exemplars[2]) and not still[free][:, 0].any()
+    full = corrected(given(want, silent), want, silent, CONFIG)
+    assert (full.exemplars[2][free] == 0).all()
+    assert torch.equal(corrected(full, silent, want, CONFIG).exemplars[1][free], full.exemplars[1][free])
+
+
+def test_corrections_are_learned_from(recipe: Recipe) -> None:
+    """What is asked again counts as much as what was asked first, and gives another gradient."""
+    run, gradients = Distillation(recipe), list[torch.Tensor]()
+    for corrections in (0, 2):
+        it = replace(PASSES[1], corrections=corrections)
+        run.student.zero_grad()
+        losses = run.losses(it, run.asked(it, 0))
+        assert losses["encoded"][1] == it.pictures * it.questions * (1 + corrections)
+        losses["encoded"][0].backward()  # type: ignore[no-untyped-call]
+        found = run.learned[0].grad
+        assert found is not None
+        gradients.append(found.clone() / (1 + corrections))
+    assert not torch.allclose(gradients[0], gradients[1])
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_not(recipe: Recipe, tmp_path: Path) -> None:
@@ -333,6 +383,7 @@ def test_a_recipe_in_toml(tmp_path: Path) -> None:
         ("steps = 5", "steps = 0", "1 or more"),
         ('kind = "features"', 'kind = "words"', "pass 'words'"),
         ("steps = 5", "steps = 5\nquestions = 1", "one in vain"),
+        ("steps = 5", "steps = 5\ncorrections = 1", "1 corrections; want 0, or more of outputs"),
         ('folder = "run"', 'folder = "run"\nprocesses = 3', "do not divide among 3"),
         ('folder = "run"', 'folder = "run"\ndata = 3', "want a table"),
         ('folder = "run"', 'folder = "run"\ndata = {cache = "c"}', "every picture is a new one"),
