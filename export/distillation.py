@@ -22,10 +22,10 @@ from sam3_edge.tokenizer import Tokenizer
 from . import checkpoint
 from .distillation_cache import FeatureCache
 from .distillation_corrections import corrected
-from .distillation_data import draw_asked, open_source
+from .distillation_data import draw_asked, on_device, open_source
 from .distillation_log import LOG, cut_log, write_row
 from .distillation_losses import WEIGHTS, Loss, added, feature_losses, output_losses
-from .distillation_recipe import Pass, Recipe
+from .distillation_recipe import Pass, Recipe, differences, settled
 from .distillation_start import first_student, read_teacher
 from .model import Sam3
 from .processes import everywhere, own_device, rank, share_gradients
@@ -96,10 +96,11 @@ class Distillation:
         self.place, self.step = state["place"]
         self.optimiser.load_state_dict(state["optimiser"])
 
-    def asked(self, it: Pass, step: int) -> Asked:
-        """This process's share of a step's batch."""
-        mine = it.pictures // self.recipe.processes
-        numbers = range(rank() * mine, (rank() + 1) * mine)
+    def asked(self, it: Pass, step: int, part: int = 0) -> Asked:
+        """This process's share of a step's batch, or one part of it."""
+        few = it.pictures // self.recipe.processes // it.parts
+        first = (rank() * it.parts + part) * few
+        numbers = range(first, first + few)
         wide = max(self.teacher, self.student, key=lambda model: model.config.image_size).config
         batch = draw_asked(
             self.source,
@@ -138,27 +139,39 @@ class Distillation:
             taught = answer(heads, heads.detector_features(want), batch, detect=True, limit=UNBOUNDED)
         return taught, answer(heads, heads.detector_features(got), batch, detect=True, limit=UNBOUNDED)
 
-    def update(self, it: Pass) -> dict[str, float]:
-        """One step: the gradient of all processes' pictures, clipped; returns the mean of each loss."""
-        rate = set_rate(self.optimiser, it.rate, self.step, it.steps)
+    def share(self, it: Pass, part: int) -> dict[str, Loss]:
+        """What the student gets wrong on one part of this process's pictures of this step."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.half):
-            losses = self.losses(it, self.asked(it, self.step))
-        sums = torch.tensor([[float(total.detach()), count] for total, count in losses.values()])
-        counts = everywhere(sums)[:, 1].clamp(min=1).tolist()
+            return self.losses(it, self.asked(it, self.step, part))
+
+    def update(self, it: Pass) -> dict[str, float]:
+        """One step: the gradient of all processes' pictures, clipped; returns the mean of each loss.
+
+        With several parts a first round only counts: what a loss is divided by is known when all have spoken.
+        """
+        rate = set_rate(self.optimiser, it.rate, self.step, it.steps)
+        with torch.set_grad_enabled(it.parts == 1):
+            found = [self.share(it, part) for part in range(it.parts)]
+        sums = everywhere(torch.stack([table(losses) for losses in found]).sum(0))
+        counts = sums[:, 1].clamp(min=1)
         self.optimiser.zero_grad()
-        world = float(self.recipe.processes)  # `share_gradients` takes the mean, and a sum is wanted
-        parts = [
-            WEIGHTS[name] * total * world / count
-            for (name, (total, _)), count in zip(losses.items(), counts, strict=True)
-        ]
-        torch.stack(parts).sum().backward()
+        for part, losses in enumerate(found):
+            self.descend(losses if it.parts == 1 else self.share(it, part), counts.tolist())
         share_gradients(self.learned)
         torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
         self.optimiser.step()
         self.step += 1
         average_into(self.average, self.student.backbone, self.step)
-        means = (everywhere(sums)[:, 0] / torch.tensor(counts)).tolist()
-        return {"rate": rate, **dict(zip(losses, means, strict=True))}
+        return {"rate": rate, **dict(zip(found[0], (sums[:, 0] / counts).tolist(), strict=True))}
+
+    def descend(self, losses: dict[str, Loss], counts: list[float]) -> None:
+        """Add the gradient of some pictures. `share_gradients` takes the mean, and a sum is wanted."""
+        world = float(self.recipe.processes)
+        terms = [
+            WEIGHTS[name] * total * world / count
+            for (name, (total, _)), count in zip(losses.items(), counts, strict=True)
+        ]
+        torch.stack(terms).sum().backward()
 
     def run_pass(self, it: Pass, advance: Callable[[], None]) -> None:
         """Go to the end of one pass, logging each step."""
@@ -206,19 +219,6 @@ class Distillation:
             checkpoint.save(self.averaged(), self.folder / STUDENT, half=True, licence=self.licence)
 
 
-def settled(recipe: Recipe) -> dict[str, Any]:
-    """What must not change when a run goes on."""
-    free = ("folder", "save_every")
-    return {
-        name: value for name, value in json.loads(json.dumps(recipe.to_json())).items() if name not in free
-    }
-
-
-def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    """The names of values that are not the same."""
-    return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
-
-
 def check_gate(it: Pass, found: dict[str, float]) -> None:
     """Raises `CheckError` if a pass did not reach its gate."""
     name = "cosine" if it.kind == "features" else "f1"
@@ -238,10 +238,6 @@ def trunk_of(model: Sam3, pictures: Tensor) -> Tensor:
     return feature
 
 
-def on_device(batch: Asked, device: torch.device) -> Asked:
-    """The same batch there."""
-    if device.type == "cpu":
-        return batch
-    moved: dict[str, Any] = {n: v.to(device) if isinstance(v, Tensor) else v for n, v in vars(batch).items()}
-    moved["exemplars"] = tuple(x.to(device) for x in batch.exemplars)
-    return Asked(**moved)
+def table(losses: dict[str, Loss]) -> Tensor:
+    """Each loss's sum, and what it is a sum over: [L, 2]."""
+    return torch.tensor([[float(total.detach()), count] for total, count in losses.values()])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -155,3 +155,12 @@ def draw_one(
     feeds, exemplar_bias = exemplar_feeds(rng, asked, config, limit=min(2, config.max_boxes))
     ids = np.concatenate([ids for ids, _ in encoded])
     return picture, [torch.from_numpy(ids), torch.from_numpy(bias), exemplar_bias, *feeds]
+
+
+def on_device(batch: Asked, device: torch.device) -> Asked:
+    """The same batch there."""
+    if device.type == "cpu":
+        return batch
+    moved: dict[str, Any] = {n: v.to(device) if isinstance(v, Tensor) else v for n, v in vars(batch).items()}
+    moved["exemplars"] = tuple(x.to(device) for x in batch.exemplars)
+    return Asked(**moved)

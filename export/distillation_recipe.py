@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
@@ -23,7 +24,8 @@ T = TypeVar("T")
 class Pass:
     """A part of the distillation. `kind` is what the student learns: the teacher's features or its outputs.
 
-    `rate`: the highest; `pictures` in a batch over all processes; of each, `questions`, of which `drawn` get
+    `rate`: the highest; `pictures` in a batch over all processes, which each process takes in so many
+    `parts`, one after the other, if its memory does not hold them; of each, `questions`, of which `drawn` get
     masks. `corrections`: how often what the student got wrong is asked again with a box for it. `gate`: what
     the pass must reach on pictures of no batch before the next one starts (features: the cosine; outputs: F1
     of the teacher's objects), 0 for none.
@@ -37,12 +39,15 @@ class Pass:
     drawn: int = 2
     gate: float = 0.0
     corrections: int = 0
+    parts: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UsageError(f"pass {self.kind!r}: want one of {', '.join(KINDS)}")
-        if min(self.steps, self.pictures, self.drawn) < 1 or not 0 < self.rate < 1:
-            raise UsageError(f"pass {self.kind}: want steps, pictures and drawn of 1 or more, a rate in 0..1")
+        if min(self.steps, self.pictures, self.drawn, self.parts) < 1 or not 0 < self.rate < 1:
+            raise UsageError(
+                f"pass {self.kind}: want steps, pictures, drawn and parts of 1 or more, a rate in 0..1"
+            )
         if self.questions < max(2, self.drawn):
             raise UsageError(
                 f"pass {self.kind}: {self.questions} questions; want 2 or more, one with an answer and one "
@@ -109,9 +114,10 @@ class Recipe:
         if self.processes < 1 or self.save_every < 1:
             raise UsageError("recipe: want processes and save_every of 1 or more")
         for it in self.passes:
-            if it.pictures % self.processes:
+            if it.pictures % (self.processes * it.parts):
                 raise UsageError(
-                    f"pass {it.kind}: {it.pictures} pictures do not divide among {self.processes} processes"
+                    f"pass {it.kind}: {it.pictures} pictures do not divide among {self.processes} processes "
+                    f"with {it.parts} parts each"
                 )
 
     @property
@@ -122,6 +128,19 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
+
+
+def settled(recipe: Recipe) -> dict[str, Any]:
+    """What must not change when a run goes on."""
+    free = ("folder", "save_every")
+    return {
+        name: value for name, value in json.loads(json.dumps(recipe.to_json())).items() if name not in free
+    }
+
+
+def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    """The names of values that are not the same."""
+    return sorted(name for name in a.keys() | b.keys() if a.get(name) != b.get(name))
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -51,7 +51,7 @@ def test_a_pass_learns_a_batch(recipe: Recipe, place: int, monkeypatch: pytest.M
     run.place = place
     it = replace(PASSES[place], steps=80)
     batch, losses = run.asked(it, 0), []
-    monkeypatch.setattr(run, "asked", lambda it, step: batch)
+    monkeypatch.setattr(run, "asked", lambda it, step, part: batch)
     heads = {n: w.clone() for n, w in run.student.state_dict().items() if not n.startswith("backbone.")}
     for _ in range(40):
         row = run.update(it)
@@ -160,22 +160,25 @@ def test_a_run_that_was_stopped_goes_on_as_if_not(recipe: Recipe, tmp_path: Path
     assert all(torch.equal(weight, both[1][name]) for name, weight in both[0].items())
 
 
-def keep_gradients(recipe: Recipe, place: int) -> None:
-    """One step's gradients, left in the folder."""
+def keep_gradients(recipe: Recipe, place: int, name: str) -> None:
+    """One step's gradients, left beside the folder."""
     run = Distillation(recipe)
     run.place = place
     run.update(recipe.passes[place])
     if rank() == 0:
-        torch.save([weight.grad for weight in run.learned], Path(recipe.folder + f"-{recipe.processes}.pt"))
+        torch.save([weight.grad for weight in run.learned], Path(f"{recipe.folder}-{name}.pt"))
 
 
 @pytest.mark.parametrize("place", [0, 1])
-def test_two_processes_are_one_with_both_shares(
-    recipe: Recipe, place: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for processes in (1, 2):
-        together(keep_gradients, replace(recipe, processes=processes), place, processes=processes)
-    one, two = (torch.load(f"{recipe.folder}-{n}.pt") for n in (1, 2))
+@pytest.mark.parametrize(("processes", "parts"), [(2, 1), (1, 2)])
+def test_shares_of_a_batch_give_its_gradient(recipe: Recipe, place: int, processes: int, parts: int) -> None:
+    """Two processes, or two parts one after the other, are one process with all pictures."""
+    passes = [replace(it, pictures=4, corrections=i) for i, it in enumerate(PASSES)]
+    whole = replace(recipe, passes=tuple(passes))
+    shared = replace(recipe, passes=tuple(replace(it, parts=parts) for it in passes), processes=processes)
+    for it, name in ((whole, "whole"), (shared, "shared")):
+        together(keep_gradients, it, place, name, processes=it.processes)
+    one, two = (torch.load(f"{recipe.folder}-{name}.pt") for name in ("whole", "shared"))
     largest = max(float(gradient.abs().max()) for gradient in one)
     assert largest > 0
     for a, b in zip(one, two, strict=True):
@@ -385,6 +388,7 @@ def test_a_recipe_in_toml(tmp_path: Path) -> None:
         ("steps = 5", "steps = 5\nquestions = 1", "one in vain"),
         ("steps = 5", "steps = 5\ncorrections = 1", "1 corrections; want 0, or more of outputs"),
         ('folder = "run"', 'folder = "run"\nprocesses = 3', "do not divide among 3"),
+        ("steps = 5", "steps = 5\nparts = 3", "with 3 parts each"),
         ('folder = "run"', 'folder = "run"\ndata = 3', "want a table"),
         ('folder = "run"', 'folder = "run"\ndata = {cache = "c"}', "every picture is a new one"),
     ],
