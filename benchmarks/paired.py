@@ -107,9 +107,11 @@ def compare(
     pairs: int,
     warmups: int = 1,
     advance: Callable[[int], object] = lambda _: None,
+    clock: Callable[[Callable[[], Any]], Times] = clock,
 ) -> Comparison:
     """Run a and b `pairs` times each, after `warmups` untimed runs of both; `advance` hears of every pair.
 
+    `clock` times one run: another one asks the process in which it runs.
     Every second pair runs b first, so that neither always finds what the other left in the caches.
     What a or b raises ends the comparison. Raises `UsageError` for fewer than two pairs.
     """

@@ -115,13 +115,13 @@ def made(found: Any) -> Any:
 
     logging.set_verbosity_error()  # it tells on every frame that there are as many objects as there may be
     config = found.config
-    model = Sam3VideoModel(configured(config)).eval()
+    model = Sam3VideoModel(configured(config))
     for layer in model.tracker_model.memory_attention.layers:  # 64 is written into theirs
         layer.cross_attn_image = theirs.Sam3TrackerVideoRoPEAttention(
             model.tracker_model.config, kv_in_dim=config.memory_dim, rope_k_repeat=True
         )
     refuse_strangers(*model.load_state_dict(their_weights(found.model), strict=False))
-    return model
+    return model.eval()  # the new layers as well: training, theirs drop a tenth of what they look at
 
 
 def their_weights(model: Any) -> dict[str, Any]:

@@ -1,0 +1,310 @@
+"""Ours against `transformers`, in turns: `python -m sam3_edge.benchmarks.speed`.
+
+The same random weights on both sides, each in a process of its own, and a row counts only if both gave the
+same answers. Bundles are exported on the way, compared with PyTorch as every bundle is, and kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from sam3_edge import console, registry
+from sam3_edge.errors import CheckError, UsageError
+from sam3_edge.spec import ModelConfig
+from sam3_edge.tokenizer import bundled_merges
+
+from . import speed_ours, speed_theirs
+from .alone import alone
+from .document import errors_told, write_document
+from .machine import facts
+from .paired import Comparison, compare, shell
+from .parity_full import random_model
+from .turns import Side
+
+ROWS = ("attention", "picture", "frame", "start")
+KINDS = ("plain", "fused", "w8")
+OBJECTS = 5
+# Ours gives the detector a token of the picture, which theirs leaves out where there are no boxes.
+CHECKED = {"picture": "check picture"}
+# Relative to all values of an output. Masks of the tracker come out of seven layers on top of the trunk's 32.
+EQUAL = {"seen": 1e-4, "boxes": 1e-3, "logits": 1e-3, "mask": 1e-3}
+# Theirs / ours: processor seconds at least; where a row has one, peak memory of ours / theirs at most.
+TARGETS = {
+    ("attention", 1008): (1.3, None),
+    ("picture", 336): (1.0, None),
+    ("picture", 1008): (1.0, 0.7),
+    ("frame", 1008): (1.15, None),
+    ("start", 336): (3.0, None),
+    ("start", 1008): (3.0, None),
+}
+W8_TARGETS = {("picture", 1008): (1.5, 0.45)}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what is run, at which image size in pixels, and which bundle of ours."""
+
+    name: str
+    size: int
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.size} px, {self.kind}"
+
+    @property
+    def target(self) -> tuple[float | None, float | None]:
+        """The least ratio of processor time, and the most of memory."""
+        targets = W8_TARGETS if self.kind == "w8" else TARGETS
+        return targets.get((self.name, self.size), (None, None))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where weights and bundles are kept, and what they are of."""
+
+    folder: Path
+    config: ModelConfig
+    threads: int
+
+    @property
+    def name(self) -> str:
+        """What tells apart the files of two configs."""
+        return f"r{self.config.image_size}-l{self.config.trunk_layers}"
+
+    def checkpoint(self) -> Path:
+        """Our weights, written at the first call."""
+        return (
+            self.made("weights", lambda path: alone(write_weights, self.config, path)) / "model.safetensors"
+        )
+
+    def theirs(self) -> Path:
+        """Their folder with the same weights."""
+        return self.made("theirs", lambda path: alone(write_theirs, self.checkpoint(), path))
+
+    def bundle(self, kind: str) -> Path:
+        """Our bundle. Raises `CheckError` if it does not agree with PyTorch."""
+        if kind == "w8":
+            return self.made(kind, partial(quantize, self.bundle("fused")))
+        return self.made(
+            kind, lambda path: alone(export, self.checkpoint(), path, kind == "fused", self.threads)
+        )
+
+    def made(self, kind: str, make: Callable[[Path], object]) -> Path:
+        """A folder that is there, or is made now."""
+        path = self.folder / f"{kind}-{self.name}"
+        if not path.exists():
+            console.note(f"making {path}")
+            make(path)
+        return path
+
+
+def write_weights(config: ModelConfig, path: Path) -> None:
+    """Random weights as a checkpoint, without most of the text encoder, which neither side is timed with."""
+    part = path.with_name(path.name + ".part")
+    part.mkdir(parents=True, exist_ok=True)
+    registry.load_module("export", "checkpoint").save(random_model(config), part / "model.safetensors")
+    part.rename(path)
+
+
+def write_theirs(checkpoint: Path, path: Path) -> None:
+    """The same weights as `from_pretrained` reads them."""
+    part = path.with_name(path.name + ".part")
+    speed_theirs.save(
+        registry.load_module("export", "checkpoint").load(checkpoint, tokenizer=bundled_merges()), part
+    )
+    part.rename(path)
+
+
+def export(checkpoint: Path, output: Path, fused: bool, threads: int) -> None:
+    """A bundle for ONNX Runtime, compared with PyTorch."""
+    pipeline = registry.load_module("export", "pipeline")
+    job = pipeline.Job(
+        output=output,
+        target="onnx",
+        checkpoint=str(checkpoint),
+        tokenizer=bundled_merges(),
+        settings={"fused": True} if fused else {},
+        threads=threads,
+    )
+    pipeline.export(job)
+
+
+def quantize(bundle: Path, output: Path) -> None:
+    """A `w8` bundle by the command of that name, with its gate."""
+    command = [
+        sys.executable,
+        "-m",
+        "sam3_edge",
+        "quantize",
+        str(bundle),
+        "--scheme",
+        "w8",
+        "-o",
+        str(output),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CheckError(f"no w8 bundle of {bundle}: {' '.join(done.stderr.split())[-400:]}")
+
+
+def sides(row: Row, place: Place) -> tuple[Callable[[], Side], Callable[[], Side]]:
+    """How to start theirs and ours."""
+    if row.name == "attention":
+        ours = partial(Side, speed_ours.attention, place.config, row.kind == "fused", place.threads)
+        return partial(Side, speed_theirs.attention, place.config, place.threads), ours
+    objects = OBJECTS if row.name == "frame" else 0
+    theirs = partial(Side, speed_theirs.whole, place.theirs(), place.config, objects, place.threads)
+    return theirs, partial(Side, speed_ours.whole, place.bundle(row.kind), objects, place.threads)
+
+
+def measure(row: Row, place: Place, pairs: int) -> dict[str, Any]:
+    """One row. Raises `CheckError` for answers that differ; compressed weights have their own gate."""
+    if row.name == "start":
+        return told(row, start(row, place, pairs))
+    begin_theirs, begin_ours = sides(row, place)
+    with ExitStack() as stack:
+        theirs, ours = (stack.enter_context(begin()) for begin in (begin_theirs, begin_ours))
+        errors = differences(*(side.ask(CHECKED.get(row.name, row.name))[1] for side in (theirs, ours)))
+        if row.kind != "w8" and (bad := {n: e for n, e in errors.items() if not e <= EQUAL[n]}):
+            raise CheckError(f"{row}: answers differ from PyTorch's by {bad}")
+        found = compare(
+            lambda: theirs.timed(row.name),
+            lambda: ours.timed(row.name),
+            pairs=pairs,
+            clock=lambda task: task(),
+        )
+        peaks = {"theirs": round(theirs.peak_gb(), 2), "ours": round(ours.peak_gb(), 2)}
+    return told(row, found) | {"differs": errors, "peak_gb": peaks}
+
+
+def start(row: Row, place: Place, pairs: int) -> Comparison:
+    """From no process to one that has loaded all that a frame needs."""
+    begin = {
+        "theirs": f"from sam3_edge.benchmarks.speed_theirs import ready; ready({str(place.theirs())!r})",
+        "ours": f"from sam3_edge.benchmarks.speed_ours import ready; ready({str(place.bundle(row.kind))!r})",
+    }
+    theirs, ours = (shell(f'{sys.executable} -c "{begin[side]}"') for side in ("theirs", "ours"))
+    return compare(theirs, ours, pairs=pairs)
+
+
+def differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, float]:
+    """Relative errors of what both gave."""
+    norm = np.linalg.norm
+    return {
+        name: float(norm(ours[name] - want) / norm(want)) for name, want in theirs.items() if name in ours
+    }
+
+
+def told(row: Row, found: Comparison) -> dict[str, Any]:
+    """A row of the document."""
+    document = found.to_json()
+    machine = document.pop("machine")
+    return {
+        "row": str(row),
+        "target": row.target,
+        **document,
+        "machine": machine | facts("torch", "onnxruntime", "transformers"),
+    }
+
+
+def failures(row: dict[str, Any]) -> list[str]:
+    """What misses its target, in words."""
+    least, most = row["target"]
+    ratio, peaks = row["ratio"]["processor"]["median"], row.get("peak_gb")
+    bad = [f"{row['row']}: {ratio:.2f} times as fast, want {least}"] if least and ratio < least else []
+    if most and peaks and peaks["ours"] > most * peaks["theirs"]:
+        bad.append(f"{row['row']}: {peaks['ours']} GB, want at most {most} of {peaks['theirs']} GB")
+    return bad
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """The table for people."""
+    lines = []
+    for row in rows:
+        ratio, peaks = row["ratio"]["processor"], row.get("peak_gb")
+        lines.append(
+            (
+                row["row"],
+                *(f"{row[side]['processor']:.2f}" for side in ("a", "b")),
+                f"{ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]",
+                f"{row['roofline']['gflops']['median']:.0f}",
+                f"{peaks['theirs']} / {peaks['ours']}" if peaks else "",
+            )
+        )
+    heads = (
+        "",
+        "theirs, processor s",
+        "ours",
+        "theirs / ours, 95 % interval",
+        "GFLOP/s meanwhile",
+        "peak GB",
+    )
+    console.table("transformers and sam3-edge in turns", heads, lines, out=True)
+
+
+@click.command()
+@click.option("--row", "names", type=click.Choice(ROWS), multiple=True, default=ROWS, show_default=True)
+@click.option("--size", "sizes", type=int, multiple=True, default=(336,), show_default=True)
+@click.option(
+    "--kind", "kinds", type=click.Choice(KINDS), multiple=True, default=("fused",), show_default=True
+)
+@click.option("--layers", default=32, show_default=True, help="Of the trunk. Fewer: a quick look, no claim.")
+@click.option("--pairs", default=5, show_default=True, type=click.IntRange(2))
+@click.option("--threads", default=os.cpu_count() or 1, show_default=True, type=click.IntRange(1))
+@click.option("--folder", default=Path("runs/speed"), show_default=True, type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="JSON. Rows of an earlier run stay in it.")
+def main(
+    names: tuple[str, ...],
+    sizes: tuple[int, ...],
+    kinds: tuple[str, ...],
+    layers: int,
+    pairs: int,
+    threads: int,
+    folder: Path,
+    output: Path | None,
+) -> None:
+    """Time sam3-edge against transformers. Exits 1 if a row misses its target."""
+    rows: list[dict[str, Any]] = []
+    with errors_told():
+        if layers < 1:
+            raise UsageError(f"{layers} layers: want at least 1")
+        every = tuple(i for i in ModelConfig().global_layers if i < layers) or (layers - 1,)
+        for size in sizes:
+            config = replace(ModelConfig(), image_size=size, trunk_layers=layers, global_layers=every)
+            place = Place(folder, speed_theirs.without_text(config), threads)
+            for name in names:
+                for kind in kinds:
+                    rows.append(measure(Row(name, size, kind), place, pairs) | {"layers": layers})
+                    if output is not None:
+                        write_document(output, merged(output, rows[-1]))
+    show(rows)
+    bad = [line for row in rows for line in failures(row)]
+    for line in bad:
+        console.note(line)
+    sys.exit(bool(bad))
+
+
+def merged(output: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """The document with this row in the place of the one of its name."""
+    old = json.loads(output.read_text())["rows"] if output.exists() else []
+    same = (row["row"], row["layers"])
+    return {
+        "what": "transformers (a) and sam3-edge (b) in turns, the same random weights and answers",
+        "rows": [one for one in old if (one["row"], one["layers"]) != same] + [row],
+    }
+
+
+if __name__ == "__main__":
+    main()
