@@ -12,8 +12,9 @@ import numpy as np
 
 from sam3_edge import registry
 from sam3_edge.spec import GraphSpec, ModelConfig, graph_specs
+from sam3_edge.timing.ratio import interval
 
-from .paired import CLOCKS, Times, clock, interval
+from .paired import CLOCKS, Times, clock
 
 PICTURE = ("detector_features", "exemplar", "detector", "masks")  # and a trunk; a phrase is encoded once
 FRAME = (*PICTURE, "tracker_features", "tracker_step", "memorize")  # of one tracked object
