@@ -32,11 +32,11 @@ class Unfinished:
             shutil.rmtree(part, ignore_errors=True)
             source = bundle.graph(name)
             folder = bundle.path / bundle.graphs[name].folder
-            shutil.copytree(folder, part / "graph")
-            tally = compress(part / "graph" / source.relative_to(folder))
+            shutil.copytree(folder, part / name)
+            tally = compress(part / name / source.relative_to(folder))  # Core ML files do not say it
             (part / DONE).write_text(json.dumps(tally.to_json()), encoding="ascii")
             part.rename(place)  # what has this name is whole
-        return place / "graph", Tally.of_json(json.loads((place / DONE).read_text(encoding="ascii")))
+        return place / name, Tally.of_json(json.loads((place / DONE).read_text(encoding="ascii")))
 
     def remove(self) -> None:
         """All is done, or will never be."""
