@@ -68,7 +68,6 @@ def started(threads: int) -> Any:
 
     prepare_torchvision()
     torch.set_num_threads(threads)
-    torch.set_grad_enabled(False)
     return torch
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from commands import Command, in_process
 from tiny_export import PHRASES, copying, make_bundle, make_checkpoint
 
@@ -12,6 +14,13 @@ from sam3_edge import registry
 from sam3_edge.benchmarks.peer_operators import prepare_torchvision
 
 prepare_torchvision()
+
+
+@pytest.fixture(autouse=True)
+def gradients_stay() -> Iterator[None]:
+    """Who switches torch's gradients off breaks all trainings that are tested later in this process."""
+    yield
+    assert torch.is_grad_enabled(), "torch.set_grad_enabled(False) is for processes of their own"
 
 
 @pytest.fixture(scope="session")
