@@ -19,8 +19,9 @@ prepare_torchvision()
 @pytest.fixture(autouse=True)
 def gradients_stay() -> Iterator[None]:
     """Who switches torch's gradients off breaks all trainings that are tested later in this process."""
+    before = torch.is_grad_enabled()
     yield
-    assert torch.is_grad_enabled(), "torch.set_grad_enabled(False) is for processes of their own"
+    assert torch.is_grad_enabled() is before, "torch.set_grad_enabled(False) is for processes of their own"
 
 
 @pytest.fixture(scope="session")
