@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
-from sam3_edge.errors import ResourceError
+from sam3_edge.errors import EdgeError, ResourceError
 
 from .paired import Times, clock
 
@@ -32,14 +32,14 @@ class Side:
         self.receive()
 
     def receive(self) -> Any:
-        """What the process answers. Raises what was raised there, `ResourceError` if the system killed it."""
+        """What the process answers. Raises its `EdgeError`, and `ResourceError` if it is no more."""
         try:
             answer = self.pipe.recv()
         except (EOFError, ConnectionResetError) as error:
             raise ResourceError(
-                "a side of the comparison has ended: free some memory if it was killed"
+                "a side of the comparison has ended: see above, or free some memory if it was killed"
             ) from error
-        if isinstance(answer, BaseException):
+        if isinstance(answer, EdgeError):
             raise answer
         return answer
 
@@ -87,8 +87,8 @@ def serve(pipe: Connection, make: Callable[..., Mapping[str, Task]], arguments: 
             pipe.send(timed(tasks[task]))
     except EOFError:
         return
-    except Exception as error:
-        pipe.send(error)
+    except EdgeError as error:
+        pipe.send(error)  # a bug is told by the process itself
 
 
 def timed(task: Task) -> tuple[Times, Any]:

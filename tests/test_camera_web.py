@@ -353,6 +353,7 @@ def test_the_page_in_a_browser(tmp_path: Path, watched: str) -> None:
         page.until(of("blue star"), lambda ids: len(ids) > 0)
         took = time.monotonic() - began
         print(f"masks of a new phrase after {took:.2f} s")
+        assert took < 2  # docs/camera.md says so
         assert set(page.ask(of("red circle"))) >= set(before)
         for place, colour in enumerate(("#ffd23f", "#ff5da2")):
             chip = f"document.querySelectorAll('.chip input')[{place}]"

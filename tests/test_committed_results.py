@@ -43,3 +43,18 @@ def test_masks_follow_their_memories() -> None:
 def test_run_keeps_up_with_the_model() -> None:
     found = committed("keeps_up")
     assert max(found["not_the_model"].values()) <= 0.3
+
+
+@pytest.mark.parametrize("graph", ["backbone", "detector"])
+def test_tensorrt_built_the_large_graphs(graph: str) -> None:
+    found = committed(f"tensorrt_full_{graph}")
+    assert found["image_size"] == 1008 and found["verdict"] == "pass"
+    (row,) = found["graphs"]
+    assert row["graph"] == graph and row["built"]["layers"] > 1000 and row["built"]["engine_bytes"] > 0
+
+
+def test_live_runs_keep_their_promises() -> None:
+    soak, load = committed("camera_soak"), committed("camera_load")
+    assert soak["recovered"] == soak["faults"] == 120 and soak["memory_slope_mb_per_hour"] <= 4
+    assert load["slow_model"]["age_in_steps"]["most"] <= 2 and load["slow_model"]["memory_growth_mb"] <= 4
+    assert load["crowd"]["part_of_processor_time"]["median"] <= 1.05
