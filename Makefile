@@ -1,5 +1,5 @@
 .PHONY: install check test oracles parity-full coreml-full frame-full host endurance streaming swapped conformance \
-	quantize-full judge clicks devices peers replay tensorrt tensorrt-full shapes keeps-up wheel
+	quantize quantize-full judge clicks devices peers replay tensorrt tensorrt-full shapes keeps-up wheel
 
 install:
 	pip install -e '.[dev]'
@@ -63,6 +63,10 @@ coreml-full:
 quantize-full:
 	python -m sam3_edge.benchmarks.quantize_full --folder runs/quantize_full \
 		--output benchmarks/results/quantize_full.json
+
+# The built-in model in every scheme of every target, judged: about 50 processor minutes.
+quantize:
+	python -m sam3_edge.benchmarks.quantize_builtin --output benchmarks/results/quantize_builtin.json
 
 # The built-in model in PyTorch and ONNX Runtime, and the baselines, on the frozen pictures and on the first 16 clips, one of
 # each plot: about 15 processor minutes. All 64 clips, `--clips 64`: about 35.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import nncf
@@ -19,11 +20,13 @@ from sam3_edge import registry
 from sam3_edge.errors import CheckError
 from sam3_edge.spec import ModelConfig
 
+from .accuracy_control import Check
 from .as_w8a8 import ROWS as ROWS_OF_W8A8
 from .as_w8a8 import memory as memory
 from .feeds import Feeds
 from .keep import Keep, Row
-from .nncf_graph import PRODUCTS, quantize_graph
+from .nncf_graph import quantize_graph
+from .nncf_part import PRODUCTS
 from .onnx_file import rewriting
 from .tally import Tally
 
@@ -48,7 +51,12 @@ class Config:
 
 
 def compress(
-    path: Path, config: Config | None = None, *, keep: Keep | None = None, feeds: Sequence[Feeds] = ()
+    path: Path,
+    config: Config | None = None,
+    *,
+    keep: Keep | None = None,
+    feeds: Sequence[Feeds] = (),
+    check: Check | None = None,
 ) -> Tally:
     """Rewrite the typed fp32 file at `path` in place; without feeds it stays as it is.
 
@@ -61,7 +69,8 @@ def compress(
     smooth = nncf.AdvancedSmoothQuantParameters(matmul=config.smooth)
     how = nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smooth)
     kind = nncf.QuantizationPreset.PERFORMANCE  # symmetric
-    quantize_graph(path, keep or Keep(), feeds, PRODUCTS, tally, advanced_parameters=how, preset=kind)
+    whole = check and partial(check_signed, check)
+    quantize_graph(path, keep or Keep(), feeds, PRODUCTS, tally, whole, advanced_parameters=how, preset=kind)
     make_signed(path)
     if off := zero_points(path):
         raise CheckError(f"qdq_int8: {off[0]} has a zero point other than 0, which TensorRT does not take")
@@ -69,6 +78,11 @@ def compress(
     if checker.builder_version() is not None:
         checker.check([path], build=True)
     return tally
+
+
+def check_signed(check: Check, model: onnx.ModelProto, taken: tuple[Row, ...]) -> float:
+    """What `check` says of NNCF's model as it will be; what was taken back stays fp32 by itself."""
+    return check(model, make_signed)
 
 
 def make_signed(path: Path) -> None:

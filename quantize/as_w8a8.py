@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import nncf
+import onnx
 
 from sam3_edge.spec import ModelConfig
 
+from .accuracy_control import Check
 from .as_w8 import multiply
 from .feeds import Feeds
 from .integer_kernels import bias_apart, one_for_each
@@ -52,7 +55,12 @@ class Config:
 
 
 def compress(
-    path: Path, config: Config | None = None, *, keep: Keep | None = None, feeds: Sequence[Feeds] = ()
+    path: Path,
+    config: Config | None = None,
+    *,
+    keep: Keep | None = None,
+    feeds: Sequence[Feeds] = (),
+    check: Check | None = None,
 ) -> Tally:
     """Rewrite the ONNX file at `path` in place. Without feeds all products are as of `w8`."""
     config, keep, tally = config or Config(), keep or Keep(), Tally()
@@ -60,10 +68,25 @@ def compress(
         smooth = nncf.AdvancedSmoothQuantParameters(matmul=config.smooth)
         how = nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smooth)
         kind = nncf.QuantizationPreset.MIXED
-        quantize_graph(path, keep, feeds, KINDS, tally, advanced_parameters=how, preset=kind)
+        whole = check and partial(check_finished, check, config, keep)
+        taken = quantize_graph(path, keep, feeds, KINDS, tally, whole, advanced_parameters=how, preset=kind)
+        keep = Keep((*taken, *keep.rows))
+    rest = finish(config, keep, path)
+    tally.compressed += rest.compressed
+    return tally if feeds else rest
+
+
+def finish(config: Config, keep: Keep, path: Path) -> Tally:
+    """What NNCF left becomes as of `w8`, and the file is spelled so that integers run."""
     with rewriting(path) as model:
         rest = rewrite_weights(model.graph, keep, config.least, multiply, store)
         one_for_each(model.graph)
         bias_apart(model.graph)
-    tally.compressed += rest.compressed
-    return tally if feeds else rest
+    return rest
+
+
+def check_finished(
+    check: Check, config: Config, keep: Keep, model: onnx.ModelProto, taken: tuple[Row, ...]
+) -> float:
+    """What `check` says of NNCF's model, finished as it will be."""
+    return check(model, partial(finish, config, Keep((*taken, *keep.rows))))

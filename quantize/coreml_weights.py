@@ -44,9 +44,8 @@ def compress_package(
     model = coremltools.models.MLModel(str(package), skip_model_load=True)
     if grouped and model.get_spec().specificationVersion < GROUPED:
         raise UsageError(
-            f"{package.parent.name}: a palette or scale for each group needs iOS 18: export --ios 18, or "
-            f"use "
-            "palette8, palette6 or linear8"
+            f"{package.parent.name}: a palette or scale for each group needs iOS 18: export --ios 18, or use "
+            "palette8, linear8 or palette6 with --set group=0"
         )
     chosen, tally = choose(model, package.parent.name, keep)
     if not chosen:

@@ -17,6 +17,7 @@ from sam3_edge.errors import ResourceError, UsageError
 from .gate import Thresholds
 from .keep import Keep, read_keep
 
+FIELDS = ("source", "config", "target", "scheme", "graphs", "tools", "report", "licence")  # of a manifest
 BASE = {"onnx": "fp32", "tensorrt": "fp32", "coreml": "fp16"}  # the scheme that compression starts from
 MEMORY = Path("/proc/meminfo")
 GIGABYTE = 1e9
@@ -27,7 +28,8 @@ class Job:
     """What to compress, and how. Without `output` the bundle lies beside the first, named after the scheme.
 
     `keep`: parts that stay at another level, as `--keep` has them. `pictures`, `clips`: how many the gate
-    asks of the dataset `words` name, whose pictures lie in `folder`.
+    asks of the dataset `words` name, whose pictures lie in `folder`. `accuracy_control`: what harms
+    most stays in floating point until the gate is passed.
     """
 
     bundle: Path
@@ -44,6 +46,7 @@ class Job:
     calibration_phrases: tuple[str, ...] = ()
     overwrite: bool = False
     threads: int | None = None
+    accuracy_control: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,11 @@ def settle(job: Job) -> Settled:
             f"`sam3-edge export --target {bundle.target} --scheme {base}` writes"
         )
     config = configured(job, scheme)
+    if job.accuracy_control and not getattr(scheme, "CALIBRATED", False):
+        raise UsageError(
+            f"--accuracy-control is NNCF's, for schemes that are calibrated ({', '.join(calibrated())}), and "
+            f"{job.scheme} is not: --sensitivity finds what it should --keep"
+        )
     rows = scheme.ROWS(bundle.config) if callable(scheme.ROWS) else scheme.ROWS
     keep = Keep((*read_keep(job.keep), *rows))
     output = job.output or Path(f"{job.bundle.absolute().name}-{job.scheme}")
@@ -86,6 +94,12 @@ def schemes_of(target: str) -> list[str]:
     return [name for name in names if target in registry.load("scheme", name).TARGETS]
 
 
+def calibrated() -> list[str]:
+    """The schemes that want to see pictures."""
+    schemes = {name: registry.load("scheme", name) for name in registry.names("scheme")}
+    return [name for name, scheme in schemes.items() if getattr(scheme, "CALIBRATED", False)]
+
+
 def configured(job: Job, scheme: ModuleType) -> Any:
     """The scheme's config with the job's settings. Raises `UsageError` for one that it does not have."""
     known = set(scheme.Config.__dataclass_fields__)
@@ -96,14 +110,18 @@ def configured(job: Job, scheme: ModuleType) -> Any:
     return scheme.Config(**job.settings)
 
 
-def key_of(settled: Settled, calibration: str | None) -> str:
-    """What makes two compressions of a graph the same: 16 hex digits."""
+def key_of(settled: Settled, calibration: str | None, questions: str | None = None) -> str:
+    """What makes two compressions of a graph the same: 16 hex digits.
+
+    `questions`: what decides what stays in floating point, if anything is asked while graphs are compressed.
+    """
     facts = [
         settled.bundle.hash,
         settled.scheme.__name__,
         asdict(settled.config),
         settled.keep.to_json(),
         calibration,
+        questions,
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -31,6 +31,7 @@ HEADS = Row(
     "fp32",
     "boxes, presence and scores: a small bias of a logit flips the threshold, layers refine one another",
 )
+FIRST = Row(r"backbone/blocks\.0\..*", "fp16", "first block: errors there go through all the others")
 TABLE = (
     HEADS,
     Row("backbone/patch", "fp32", "the picture itself: what is rounded here is wrong in every layer"),

@@ -10,13 +10,11 @@ Four things that cost speed or fail without a word, each handled here:
 
 from __future__ import annotations
 
-import contextlib
 import copy
-import os
 import re
-import sys
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,34 +24,17 @@ import onnx
 import onnxruntime
 from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
 
-os.environ.setdefault("NNCF_CI", "1")  # NNCF reports its use to its makers otherwise
-
-import nncf
-
 from .feeds import Feeds
-from .keep import Keep
+from .keep import Keep, Row
+from .nncf_part import answers, quantize_part
 from .tally import Tally
 
 COPIES = 14  # of a shard's weights, in memory
 SHARD = 240e6  # bytes of weights: four blocks of the full-size trunk
 LARGEST_OPSET = 20  # of 21 and later ONNX Runtime 1.32 does not load what NNCF writes
-PRODUCTS = ("MatMul", "Gemm", "Conv", "ConvTranspose")
+WholeCheck = Callable[[onnx.ModelProto, tuple[Row, ...]], float]
+TAKEN = "accuracy control took it back"
 BLOCK = re.compile(r"(?:encoder|layers|blocks)\.\d+")
-OTHERS = (
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Neg",
-    "Concat",
-    "Softmax",
-    "Resize",
-    "Gelu",
-    "LayerNormalization",
-    "Gather",
-)
-
-nncf.set_log_level(40)  # errors only
 
 
 def fold(path: Path) -> None:
@@ -151,80 +132,91 @@ def part_of(model: onnx.ModelProto, nodes: Sequence[onnx.NodeProto], folder: Pat
     )
 
 
-def answers(part: onnx.ModelProto, feeds: Sequence[Feeds]) -> Iterator[Feeds]:
-    """What a part gives for each feed, beside what it was fed."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        part.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    names = [value.name for value in part.graph.output]
-    wanted = {value.name for value in part.graph.input}
-    for feed in feeds:
-        mine = {name: np.array(value) for name, value in feed.items() if name in wanted}
-        yield {**feed, **dict(zip(names, session.run(names, mine), strict=True))}
-
-
-def quantize_part(
-    part: onnx.ModelProto, feeds: Sequence[Feeds], names: set[str], **how: Any
-) -> onnx.ModelProto:
-    """One part, quantized at the products named only."""
-    wanted = {value.name for value in part.graph.input}
-    data = nncf.Dataset([{n: np.array(v) for n, v in feed.items() if n in wanted} for feed in feeds])
-    ignored = [n.name for n in part.graph.node if n.op_type in PRODUCTS and n.name not in names]
-    scope = nncf.IgnoredScope(names=ignored, types=list(OTHERS), validate=False)
-    with contextlib.redirect_stdout(sys.stderr):
-        made: onnx.ModelProto = nncf.quantize(
-            part,
-            data,
-            subset_size=len(feeds),
-            model_type=nncf.ModelType.TRANSFORMER,  # SmoothQuant needs it
-            fast_bias_correction=True,  # the other one crashes on these graphs
-            ignored_scope=scope,
-            **how,
-        )
-    return made
-
-
 def quantize_graph(
-    path: Path, keep: Keep, feeds: Sequence[Feeds], kinds: Collection[str], tally: Tally, **how: Any
-) -> None:
-    """Rewrite the file at `path`, part by part: the products of `kinds`. Without any it stays as it is."""
+    path: Path,
+    keep: Keep,
+    feeds: Sequence[Feeds],
+    kinds: Collection[str],
+    tally: Tally,
+    check: WholeCheck | None = None,
+    **how: Any,
+) -> tuple[Row, ...]:
+    """Rewrite the file at `path`, part by part: the products of `kinds`. Without any it stays as it is.
+
+    `check`: the share of what is allowed that the whole graph uses, some rows of which are kept in fp32;
+    what harms most is taken back until that is at most 1. Returns what was taken back.
+    """
     model = onnx.load(str(path), load_external_data=False)
     if not chosen(model.graph, keep, kinds, Tally()):
         chosen(model.graph, keep, kinds, tally)
-        return
+        return ()
     fold(path)
     model = onnx.load(str(path), load_external_data=False)
     names = chosen(model.graph, keep, kinds, tally)
     model = onnx.shape_inference.infer_shapes(model)
     data = path.with_name(f"{path.name}.data")
     parts = shards(model.graph, data.stat().st_size if data.exists() else 0)
-    nodes: list[onnx.NodeProto] = []
-    weights: dict[str, Any] = {}
+    made: list[onnx.ModelProto] = []
     held = list(feeds)
     for number, some in enumerate(parts):
         part = part_of(model, some, path.parent)
         here = names & {node.name for node in some}
         following = list(answers(part, held)) if number < len(parts) - 1 else []
-        made = quantize_part(part, held, here, **how) if here else part
+        rest = partial(parts_of, model, parts[number + 1 :], path.parent)
+        whole = check and partial(check_part, check, model, tuple(made), rest, here)
+        made.append(quantize_part(part, held, here, whole, **how) if here else part)
         held = following
-        nodes += list(made.graph.node)
-        weights |= {tensor.name: tensor for tensor in made.graph.initializer}
-    joined = onnx.helper.make_graph(
+    out = join(model, made)
+    tally.compressed += Counter(compressed(out.graph, names).values())
+    taken = taken_back(out.graph, names) if check else ()
+    tally.kept += Counter(row.reason for row in taken)
+    write(out, path)
+    return taken
+
+
+def parts_of(
+    model: onnx.ModelProto, parts: Sequence[Sequence[onnx.NodeProto]], folder: Path
+) -> Iterator[onnx.ModelProto]:
+    """Models of these parts, as they are in the file."""
+    return (part_of(model, nodes, folder) for nodes in parts)
+
+
+def check_part(
+    check: WholeCheck,
+    model: onnx.ModelProto,
+    before: Sequence[onnx.ModelProto],
+    after: Callable[[], Iterable[onnx.ModelProto]],
+    names: set[str],
+    part: onnx.ModelProto,
+) -> float:
+    """What `check` says of the whole graph with `part`, which may quantize `names`, between the others."""
+    return check(join(model, [*before, part, *after()]), taken_back(part.graph, names))
+
+
+def join(model: onnx.ModelProto, parts: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
+    """`model` made of these parts."""
+    nodes = [node for part in parts for node in part.graph.node]
+    weights = {tensor.name: tensor for part in parts for tensor in part.graph.initializer}
+    graph = onnx.helper.make_graph(
         nodes, model.graph.name, list(model.graph.input), list(model.graph.output), list(weights.values())
     )
-    out = onnx.helper.make_model(joined, opset_imports=list(made.opset_import), ir_version=10)
-    for kind, count in compressed(joined, names).items():
-        tally.compressed[kind] += count
-    write(out, path)
+    opsets = {opset.domain: opset for part in parts for opset in part.opset_import}
+    return onnx.helper.make_model(graph, opset_imports=list(opsets.values()), ir_version=10)
 
 
-def compressed(graph: onnx.GraphProto, names: set[str]) -> dict[str, int]:
-    """The products whose both sides come out of DequantizeLinear, by kind."""
+def taken_back(graph: onnx.GraphProto, names: set[str]) -> tuple[Row, ...]:
+    """Those of `names` that are not quantized."""
+    rest = names - set(compressed(graph, names))
+    return tuple(
+        Row(re.escape(place_of(graph, node)), "fp32", TAKEN) for node in graph.node if node.name in rest
+    )
+
+
+def compressed(graph: onnx.GraphProto, names: set[str]) -> dict[str, str]:
+    """Those of `names` whose both sides come out of DequantizeLinear, with their kind."""
     makers = {name: node.op_type for node in graph.node for name in node.output}
-    found: dict[str, int] = defaultdict(int)
-    for node in graph.node:
-        if node.op_type in PRODUCTS and {makers.get(name) for name in node.input[:2]} == {"DequantizeLinear"}:
-            found[f"{node.op_type} int8"] += 1
-    return dict(found)
+    return {
+        node.name: f"{node.op_type} int8"
+        for node in graph.node
+        if node.name in names and {makers.get(name) for name in node.input[:2]} == {"DequantizeLinear"}
+    }

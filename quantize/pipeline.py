@@ -23,15 +23,16 @@ from sam3_edge.staging import seal, staging
 from sam3_edge.writing import write_file
 
 from . import calibration, gate, speed
+from .accuracy_control import Control
 from .calibration import Calibration
 from .feeds import Recorder, read_feeds
+from .job import FIELDS, Settled, key_of, settle
 from .job import Job as Job
-from .job import Settled, key_of, settle
+from .mixed import Reference
 from .tally import Tally
 from .unfinished import Unfinished
 
 REPORT = "report.json"
-FIELDS = ("source", "config", "target", "scheme", "graphs", "tools", "report", "licence")
 Say = Callable[[str], None]
 
 
@@ -92,8 +93,12 @@ class Receipt:
         )
 
 
-def quantize(job: Job, say: Say = lambda text: None) -> tuple[Bundle, Receipt]:
+def quantize(
+    job: Job, say: Say = lambda text: None, asked: gate.Answers | None = None
+) -> tuple[Bundle, Receipt]:
     """Write the compressed bundle and return it with its receipt.
+
+    `asked`: what the uncompressed bundle said to the same questions, if that is known.
 
     Raises `CheckError` if it does not pass the gate; then the report lies beside the place of the bundle,
     and nothing else is written. An interrupted call goes on where it was when it is made again.
@@ -106,19 +111,21 @@ def quantize(job: Job, say: Say = lambda text: None) -> tuple[Bundle, Receipt]:
     )
     with staging(output, overwrite=job.overwrite) as folder, tempfile.TemporaryDirectory() as scratch:
         say("asking the uncompressed bundle")
-        before = gate.segmenter_of(bundle, threads=job.threads)
-        asked = gate.ask(before, questions, "uncompressed")
+        reference = Reference(bundle, questions, job.thresholds, job.threads, asked)
+        before = reference.segmenter
         speed.record(bundle, before.session, Path(scratch) / "once")
         if shown is not None:
             say(f"calibrating on {len(shown.examples)} pictures")
             calibrate(settled.bundle, before.session, shown, Path(scratch) / "many")
-        tallies = compress_graphs(settled, folder, Path(scratch) / "many", shown, say)
+        control = Control(reference, Path(scratch) / "controlled") if job.accuracy_control else None
+        tallies = compress_graphs(settled, folder, Path(scratch) / "many", shown, say, control)
         manifest = write_rest(settled, job.scheme, folder)
         seal(folder, manifest)
         compressed = Bundle.open(folder)
         after = gate.segmenter_of(compressed, threads=job.threads)
         say("asking the compressed bundle")
-        verdict = gate.judge(questions, asked, gate.ask(after, questions, "compressed"), job.thresholds)
+        answers = gate.ask(after, questions, "compressed")
+        verdict = gate.judge(questions, reference.answers, answers, job.thresholds)
         speeds, note = times(bundle, before.session, after.session, Path(scratch) / "once")
         receipt = receive(job, settled, compressed, tallies, speeds, note, verdict, questions, shown)
         if bad := verdict.failures():
@@ -158,21 +165,32 @@ def answer_golden(bundle: Bundle, after: Segmenter, folder: Path) -> None:
 
 
 def compress_graphs(
-    settled: Settled, folder: Path, scratch: Path, shown: Calibration | None, say: Say
+    settled: Settled,
+    folder: Path,
+    scratch: Path,
+    shown: Calibration | None,
+    say: Say,
+    control: Control | None = None,
 ) -> dict[str, Tally]:
     """Every graph into the new bundle. What is done stays beside the output until the whole is."""
     bundle, tallies = settled.bundle, {}
-    unfinished = Unfinished(settled.output, key_of(settled, None if shown is None else shown.hash))
+    questions = None if control is None else control.key()
+    unfinished = Unfinished(settled.output, key_of(settled, None if shown is None else shown.hash, questions))
     for name in bundle.specs:
         say(f"compressing {name}")
 
         def compress(path: Path, name: str = name) -> Tally:
             feeds = read_feeds(scratch, name)
-            tally: Tally = settled.scheme.compress(path, settled.config, keep=settled.keep, feeds=feeds)
+            checked = {} if control is None else {"check": control.of(name)}
+            tally: Tally = settled.scheme.compress(
+                path, settled.config, keep=settled.keep, feeds=feeds, **checked
+            )
             return tally
 
         made, tallies[name] = unfinished.graph(bundle, name, compress)
         shutil.copytree(made, folder / bundle.graphs[name].folder)
+        if control is not None:
+            control.keep(name, made)
     return tallies
 
 

@@ -17,18 +17,15 @@ from typing import Any
 from sam3_edge import console
 from sam3_edge.bundle import Bundle
 from sam3_edge.errors import CheckError
-from sam3_edge.manifest import Manifest
-from sam3_edge.session import Session, Value, open_session
-from sam3_edge.staging import seal
 
 from . import gate
 from .feeds import read_feeds
 from .job import Job, Settled, settle
 from .keep import Keep, Row, pattern_of
-from .pipeline import FIELDS, calibrate, find_calibration
+from .mixed import Reference, alone, share
+from .pipeline import calibrate, find_calibration
 
 BLOCK = re.compile(r"(encoder|layers|blocks)[._](\d+)")
-UNCHANGED = {"mask_iou_mean": 1.0, "mask_iou_p5": 1.0, "box_iou_mean": 1.0, "kept_f1": 1.0}  # others: 0
 
 
 @dataclass(frozen=True, order=True)
@@ -110,31 +107,18 @@ class Listening:
         return row
 
 
-class Mixed:
-    """A session with some graphs of other sessions. Values are arrays of the host in all of them."""
-
-    def __init__(self, base: Session, others: Mapping[str, Session]) -> None:
-        self.base, self.others = base, others
-        self.fetch, self.alloc, self.write = base.fetch, base.alloc, base.write
-        self.rows, self.close = base.rows, base.close
-
-    def run(self, graph: str, feeds: Mapping[str, Value]) -> dict[str, Value]:
-        return self.others.get(graph, self.base).run(graph, feeds)
-
-
 class Laboratory:
     """The uncompressed bundle and its answers, graphs compressed in various ways, and what they answer."""
 
     def __init__(self, job: Job, settled: Settled, folder: Path) -> None:
         self.job, self.settled, self.folder = job, settled, folder
         bundle, shown = settled.bundle, find_calibration(job, settled)
-        self.questions = gate.questions_for(
+        questions = gate.questions_for(
             bundle, job.words, pictures=job.pictures, clips=job.clips, folder=job.folder
         )
-        self.base = gate.segmenter_of(bundle, threads=job.threads)
-        self.answers = gate.ask(self.base, self.questions, "uncompressed")
+        self.reference = Reference(bundle, questions, job.thresholds, job.threads)
         if shown is not None:
-            calibrate(bundle, self.base.session, shown, folder / "feeds")
+            calibrate(bundle, self.reference.segmenter.session, shown, folder / "feeds")
         self.made: dict[tuple[str, str], Bundle] = {}
 
     def compress(self, graph: str, keep: Any, label: str) -> Bundle:
@@ -146,21 +130,8 @@ class Laboratory:
             path = place / bundle.graph(graph).relative_to(bundle.path)
             feeds = read_feeds(self.folder / "feeds", graph)
             settled.scheme.compress(path, settled.config, keep=keep, feeds=feeds)
-            facts = {name: getattr(bundle, name) for name in FIELDS}
-            seal(place, Manifest(**{**facts, "graphs": {graph: bundle.graphs[graph]}, "report": {}}))
-            self.made[key] = Bundle.open(place)
+            self.made[key] = alone(bundle, graph, place)
         return self.made[key]
-
-    def judge(self, graphs: Mapping[str, Bundle], label: str) -> gate.Verdict:
-        """How the bundle does with these graphs in the place of its own."""
-        opened = {
-            name: open_session(made, threads=self.job.threads, emulate=True) for name, made in graphs.items()
-        }
-        segmenter = gate.segmenter_of(self.settled.bundle, Mixed(self.base.session, opened))
-        answers = gate.ask(segmenter, self.questions, label)
-        for session in opened.values():
-            session.close()
-        return gate.judge(self.questions, self.answers, answers, self.job.thresholds)
 
     def keeping(self, kept: Sequence[Part]) -> dict[str, Bundle]:
         """Every graph, compressed but for these parts."""
@@ -176,7 +147,7 @@ class Laboratory:
         """A part compressed, and nothing else."""
         others = Row(f"(?!(?:{part.pattern})$).*/.+", "fp32", "another part")
         bundle = self.compress(part.graph, Keep((others, *self.settled.keep.rows)), f"only {part.keep}")
-        verdict = self.judge({part.graph: bundle}, part.keep.partition("=")[0])
+        verdict = self.reference.judge({part.graph: bundle}, part.keep.partition("=")[0])
         saved = size_of(self.settled.bundle, part.graph) - size_of(bundle, part.graph)
         return Cost(part, saved, share(verdict), {f.name: f.to_json()["value"] for f in verdict.figures})
 
@@ -194,16 +165,6 @@ def size_of(bundle: Bundle, graph: str) -> int:
     """Bytes of a graph."""
     size: int = bundle.to_json()["graphs"][graph]["bytes"]
     return size
-
-
-def share(verdict: gate.Verdict) -> float:
-    """The largest share of what a threshold allows that is used."""
-    return max(
-        (best - figure.value) / max(best - figure.least, 1e-9)
-        for figure in verdict.figures
-        if figure.value is not None
-        for best in [UNCHANGED.get(figure.name, 0.0)]
-    )
 
 
 def find(job: Job) -> Findings:
@@ -233,7 +194,7 @@ def propose(bench: Laboratory, costs: Sequence[Cost]) -> Findings:
     def passes(count: int) -> bool:
         graphs = bench.keeping([cost.part for cost in costs[:count]])
         size = sum(size_of(made, name) for name, made in graphs.items())
-        tried[count] = bench.judge(graphs, f"{count} parts kept"), size
+        tried[count] = bench.reference.judge(graphs, f"{count} parts kept"), size
         return not tried[count][0].failures()
 
     low, high = -1, len(costs)  # fails, and passes: with everything kept nothing is changed
@@ -248,5 +209,5 @@ def propose(bench: Laboratory, costs: Sequence[Cost]) -> Findings:
         passes(high)
     kept = tuple(cost.part for cost in costs[:high])
     (whole, bytes_whole), (proposed, bytes_proposed) = tried[0], tried[high]
-    about = bench.questions.about
+    about = bench.reference.questions.about
     return Findings(tuple(costs), kept, whole, proposed, bytes_whole, bytes_proposed, about)

@@ -7,45 +7,21 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import float_bundle
-import numpy as np
-import onnx_ir as ir
 import pytest
 from commands import Command
 
-from sam3_edge.bundle import Bundle, read_manifest
 from sam3_edge.quantize.gate import Figure, Verdict
-from sam3_edge.quantize.onnx_file import rewriting
-from sam3_edge.quantize.sensitivity import Part, share
-from sam3_edge.staging import seal
+from sam3_edge.quantize.mixed import share
+from sam3_edge.quantize.sensitivity import Part
 
-FRAGILE, LOUD = "blocks.2", 1000.0
+FRAGILE = float_bundle.FRAGILE
 OTHERS = ("text", "detector", "detector_features", "masks", "tracker_features")
 SMALL = ("--gate-pictures", "6", "--gate-clips", "0", "--threads", "1")
 
 
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built-in bundle, and the same function: one channel of a block's values is a thousand times as
-    loud, and its row of the next product a thousand times as quiet. One scale for all channels, as int8 has
-    for activations, then rounds the others away."""
-    folder = float_bundle.make(tmp_path_factory.mktemp("fragile") / "whole")
-    with rewriting(Bundle.open(folder).graph("backbone")) as model:
-        weights = model.graph.initializers
-        named = {
-            name.split("/constant")[0]: name for name in weights if name.startswith(f"{FRAGILE}.attention.")
-        }
-        changes = (
-            (f"{FRAGILE}.attention.qkv", (slice(None), -1), LOUD),
-            (f"{FRAGILE}.attention.out", (-1,), 1 / LOUD),
-        )
-        for name, place, factor in (*changes, (f"{FRAGILE}.attention.qkv.bias", (-1,), LOUD)):
-            value = weights[named[name]]
-            assert value.const_value is not None
-            numbers = np.array(value.const_value.numpy())
-            numbers[place] *= factor
-            value.const_value = ir.tensor(numbers, name=value.name)
-    seal(folder, read_manifest(folder)[0])
-    return folder
+    return float_bundle.make_fragile(tmp_path_factory.mktemp("fragile") / "whole")
 
 
 def test_the_fragile_block_is_found_and_kept(fragile: Path, tmp_path: Path, command: Command) -> None:

@@ -58,6 +58,9 @@ def questioned(command: Any) -> Any:
 @click.option(
     "--sensitivity", is_flag=True, help="Write no bundle: what each part costs alone, and which to keep."
 )
+@click.option(
+    "--accuracy-control", is_flag=True, help="Calibrated schemes: what harms most stays in floating point."
+)
 @as_json
 def command(
     bundle: Path | None,

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from .official_environment import prepare_imports
-from .official_video import compared, counted, record_clip, summed, write
+from .official_video import counted, record_clip, same_clips, summed, write
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -120,7 +120,7 @@ def main() -> int:
     if options.write:
         write(arrays, info, "trained")
         return 0
-    return compared(arrays, info["digest"], "trained")
+    return same_clips(arrays, info["digest"], "trained")
 
 
 if __name__ == "__main__":
