@@ -16,7 +16,7 @@ test:
 oracles:
 	tests/oracles/run.sh
 
-# Full size with random weights, 336 and 1008 px: about 25 processor minutes, 9 GB. The bundles stay in runs/full.
+# Full size with random weights, 336 and 1008 px: about 30 processor minutes, 9 GB. The bundles stay in runs/full.
 parity-full:
 	python -m sam3_edge.benchmarks.parity_full --bundles runs/full --output benchmarks/results/parity_full.json
 

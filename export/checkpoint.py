@@ -60,14 +60,16 @@ def load(
     official: bool = False,
     config: ModelConfig | None = None,
     image_size: int | None = None,
+    memory_pool: int | None = None,
     tokenizer: Path | None = None,
     revision: str | None = None,
 ) -> Checkpoint:
     """Load a checkpoint: a folder, a `.safetensors` file, a hub id, or (`official`) a `sam3.pt`.
 
     `config` is for an official file with no `config.json` beside it, which is taken for SAM 3's own without;
-    `image_size` in pixels replaces the config's. Raises `SourceError` for what cannot be read, `CheckError`
-    for what does not fit, `UsageError` for a pickle without `official`, `ResourceError` for a full disk.
+    `image_size` in pixels and `memory_pool` replace the config's. Raises `SourceError` for what cannot be
+    read, `CheckError` for what does not fit, `UsageError` for a pickle without `official`, `ResourceError`
+    for a full disk.
     """
     refuse_sam_3_1(str(source) if not Path(source).exists() else Path(source).name, str(source))
     place = locate(source, revision=revision, official=official)
@@ -78,6 +80,7 @@ def load(
         refuse_sam_3_1(next(filter(SAM_3_1.search, weights), ""), str(source))
         layout, found = describe(weights, folder, official=official, config=config)
         found = replace(found, image_size=image_size or found.image_size)
+        found = replace(found, memory_pool=memory_pool or found.memory_pool)
         if official and not any(name.startswith(names_official.TRACKER) for name in weights):
             found = replace(found, memory_layers=0)
         model = Sam3(found, student_of(weights, str(source)))

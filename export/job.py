@@ -30,6 +30,7 @@ class Job:
     tokenizer: Path | None = None
     image_size: int | None = None
     max_boxes: int | None = None
+    memory_pool: int | None = None
     phrases: tuple[str, ...] = ()
     text: bool = True
     overwrite: bool = False

@@ -78,10 +78,15 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor, heads: int) -> Tensor:
     return (x * cos[:, None] + turned * sin[:, None]).flatten(2)
 
 
-def rotary_angles(side: int, head_dim: int, scale: float, theta: float = 10000.0) -> tuple[Tensor, Tensor]:
-    """Cosine and sine [side * side, head_dim] of axial 2-D rotary encoding, x frequencies before y ."""
+def rotary_angles(
+    side: int, head_dim: int, scale: float, theta: float = 10000.0, *, start: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Cosine and sine [side * side, head_dim] of axial 2-D rotary encoding, x frequencies before y.
+
+    Places along a side are `start` + `scale` * i.
+    """
     frequencies = theta ** -(torch.arange(0, head_dim // 2, 2, dtype=torch.float64) / (head_dim // 2))
-    place = torch.arange(side, dtype=torch.float64) * scale
+    place = torch.arange(side, dtype=torch.float64) * scale + start
     y, x = torch.meshgrid(place, place, indexing="ij")
     half = torch.cat([x.reshape(-1, 1) * frequencies, y.reshape(-1, 1) * frequencies], dim=1)
     angles = torch.cat([half, half], dim=1)
@@ -100,6 +105,12 @@ def grid_position(side: int, dim: int) -> Tensor:
     place = sine_position(torch.arange(1, side + 1) / (side + 1e-6), dim // 2)
     y, x = place[:, None].expand(-1, side, -1), place[None].expand(side, -1, -1)
     return torch.cat((y, x), dim=-1).flatten(0, 1)
+
+
+def pooled(tokens: Tensor, side: int, pool: int) -> Tensor:
+    """Means over squares of `pool` x `pool` cells: [side * side, D] -> [(side / pool) ** 2, D]."""
+    cells = tokens.reshape(side // pool, pool, side // pool, pool, -1)
+    return cells.mean(dim=(1, 3)).flatten(0, 1)
 
 
 def inverse_sigmoid(x: Tensor, eps: float = 1e-3) -> Tensor:

@@ -6,6 +6,7 @@ lie in any slot; the bias makes an empty one weigh exactly nothing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from sam3_edge.spec import ModelConfig
 
-from .layers import MLP, attend, grid_position, rotary_angles, rotate
+from .layers import MLP, attend, grid_position, pooled, rotary_angles, rotate
 
 Angles = tuple[Tensor, Tensor]
 
@@ -32,13 +33,15 @@ class Bank:
     """What is remembered of B objects, as tokens of the memory's width M.
 
     `frames` [B * S, T, M] and `pointers` [B, P * D / M, M] have their positions added and make keys;
-    `values` [B, S * T + P * D / M, M] are the same without; `bias` [B, 1, 1, S * T + P * D / M].
+    `values` [B, S * T + P * D / M, M] are the same without; `bias` [B, 1, 1, S * T + P * D / M]. `angles`
+    rotate a frame's keys.
     """
 
     frames: Tensor
     pointers: Tensor
     values: Tensor
     bias: Tensor
+    angles: Angles
 
 
 class RotaryAttention(nn.Module):
@@ -63,7 +66,7 @@ class MemoryRead(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, bank: Bank, angles: Angles) -> Tensor:
-        frames = rotate(self.key(bank.frames), *angles, 1)
+        frames = rotate(self.key(bank.frames), *bank.angles, 1)
         slots = bank.values.shape[1] - bank.pointers.shape[1]
         keys = torch.cat((frames.reshape(-1, slots, frames.shape[-1]), self.key(bank.pointers)), dim=1)
         return self.out(
@@ -111,6 +114,8 @@ class MemoryAttention(nn.Module):
     cos: Tensor
     sin: Tensor
     place: Tensor
+    memory_cos: Tensor
+    memory_sin: Tensor
     memory_place: Tensor
     rows: Tensor
     rates: Tensor
@@ -123,12 +128,18 @@ class MemoryAttention(nn.Module):
         self.memory_time = nn.Parameter(torch.zeros(config.memory_times, 1, 1, config.memory_dim))
         self.pointer_time = nn.Linear(dim, config.memory_dim)
         cos, sin = rotary_angles(grid, dim, 1.0)
+        # A pooled token lies in the middle of its cells and counts for all of them.
+        pool = config.memory_pool
+        memory_cos, memory_sin = rotary_angles(grid // pool, dim, pool, start=(pool - 1) / 2)
+        self.weight = 2 * math.log(pool)
         pairs = torch.arange(dim // 2).div(2, rounding_mode="floor")
         constants = {
             "cos": cos,
             "sin": sin,
             "place": 0.1 * grid_position(grid, dim),
-            "memory_place": grid_position(grid, config.memory_dim),
+            "memory_cos": memory_cos,
+            "memory_sin": memory_sin,
+            "memory_place": pooled(grid_position(grid, config.memory_dim), grid, pool),
             "rows": torch.arange(config.memory_times, dtype=torch.float32),
             "rates": 10000.0 ** (-2 * pairs / (dim // 2)),
         }
@@ -155,8 +166,9 @@ class MemoryAttention(nn.Module):
         time = (row @ self.memory_time.flatten(1))[:, :, None]
         angle = pointers.time[..., None] * self.rates
         age = self.pointer_time(torch.cat((angle.sin(), angle.cos()), dim=-1))
+        counts = frames.bias + self.weight if self.weight else frames.bias
         bias = (
-            frames.bias[..., None].expand(-1, -1, tokens).flatten(1),
+            counts[..., None].expand(-1, -1, tokens).flatten(1),
             pointers.bias[..., None].expand(-1, -1, split).flatten(1),
         )
         return Bank(
@@ -164,6 +176,7 @@ class MemoryAttention(nn.Module):
             pointers=values + age[:, :, None].expand(-1, -1, split, -1).flatten(1, 2),
             values=torch.cat((frames.values.flatten(1, 2), values), dim=1),
             bias=torch.cat(bias, dim=1)[:, None, None],
+            angles=(self.memory_cos, self.memory_sin),
         )
 
     def forward(self, queries: Tensor, bank: Bank) -> Tensor:

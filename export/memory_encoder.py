@@ -48,10 +48,15 @@ class FuserBlock(nn.Module):
 
 
 class MemoryEncoder(nn.Module):
-    """features [1, D, G, G], mask [B, 1, 16G, 16G] in [0, 1], present [B] -> memory [B, T, M]."""
+    """features [1, D, G, G], mask [B, 1, 16G, 16G] in [0, 1], present [B] -> memory [B, T, M].
+
+    A pooled memory is the mean of the cells that share a token: keys and values are linear in it, so that
+    pooling it once, here, is the same as pooling them on every frame.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.pool = config.memory_pool
         self.mask = MaskDownsampler(config.dim)
         self.features = nn.Conv2d(config.dim, config.dim, 1)
         self.fuser = nn.ModuleList(FuserBlock(config.dim) for _ in range(config.fuser_layers))
@@ -62,4 +67,18 @@ class MemoryEncoder(nn.Module):
         x = self.features(features) + self.mask(mask * SCALE + SHIFT)
         for block in self.fuser:
             x = block(x)
-        return self.project(x).flatten(2).transpose(1, 2) + (1 - present)[:, None, None] * self.absent
+        x = self.project(x)
+        if self.pool > 1:
+            x = F.avg_pool2d(x, self.pool)
+        return x.flatten(2).transpose(1, 2) + (1 - present)[:, None, None] * self.absent
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Pool inside the last product, in place: exact, and no operator more."""
+        if self.pool == 1:
+            return
+        once, side = self.project, self.pool
+        self.project = nn.Conv2d(once.in_channels, once.out_channels, side, stride=side)
+        self.project.weight.copy_(once.weight.expand(-1, -1, side, side) / side**2)
+        self.project.bias = once.bias
+        self.pool = 1

@@ -56,6 +56,7 @@ def load(job: Job) -> checkpoints.Checkpoint:
         revision=job.revision,
         tokenizer=job.tokenizer,
         image_size=job.image_size,
+        memory_pool=job.memory_pool,
     )
     if found.merges is None:
         raise UsageError(f"{found.name} comes without a tokenizer: pass --tokenizer merges.txt")

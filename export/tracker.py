@@ -88,6 +88,7 @@ class Tracker(nn.Module):
         """Apply the exact weight folds, in place."""
         self.features.fold()
         self.memory_attention.fold()
+        self.memory_encoder.fold()
 
 
 class TrackerGraph(nn.Module):

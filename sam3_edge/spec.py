@@ -25,6 +25,7 @@ class ModelConfig:
     best queries get a mask, and how many exemplar boxes one concept may have. The fields from `memory_layers`
     on are the tracker's; without memory layers there is none. `memory_slots` are conditioning and recent
     frames, `memory_times` the rows of the temporal table, `points` clicks and the two corners of a box.
+    `memory_pool` is ours too: cells of the grid, along a side, that share a token of a memory, 1 in SAM 3.
     `text_taps` is 0 for SAM 3's causal text encoder. LiteText's looks both ways, and its first and last
     layers are convolutions over so many tokens; with 1 all layers attend.
     """
@@ -59,6 +60,7 @@ class ModelConfig:
     memory_mlp: int = 2048
     memory_slots: int = 10
     memory_times: int = 7
+    memory_pool: int = 1
     pointer_slots: int = 19
     fuser_layers: int = 2
     sam_heads: int = 8
@@ -93,6 +95,10 @@ class ModelConfig:
                 f"memory dim {self.memory_dim}: want a divisor of dim {self.dim}, "
                 "because a pointer is read as tokens of a memory's width"
             )
+        if self.grid % self.memory_pool:
+            raise UsageError(
+                f"memory pool {self.memory_pool}: want a divisor of {self.grid}, the cells along a side"
+            )
         recents = self.memory_times - 1
         if self.memory_slots <= recents:
             raise UsageError(
@@ -113,6 +119,11 @@ class ModelConfig:
     def grid(self) -> int:
         """Tokens along one side of the trunk feature."""
         return self.image_size // self.patch_size
+
+    @property
+    def memory_tokens(self) -> int:
+        """Tokens of one memory: a memory map has one for `memory_pool` x `memory_pool` cells of the grid."""
+        return (self.grid // self.memory_pool) ** 2
 
     @property
     def mask_size(self) -> int:

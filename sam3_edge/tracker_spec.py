@@ -39,7 +39,7 @@ def tracker_specs(config: ModelConfig) -> tuple[GraphSpec, ...]:
             (fine, middle, coarse, *correction_specs(config)),
             (*masks, score, TensorSpec("pointers", (B, 4, c.dim))),
         ),
-        GraphSpec("memorize", (coarse, *seen), (TensorSpec("memory", (B, tokens, c.memory_dim)),)),
+        GraphSpec("memorize", (coarse, *seen), (TensorSpec("memory", (B, c.memory_tokens, c.memory_dim)),)),
     )
 
 
@@ -51,7 +51,7 @@ def bank_specs(config: ModelConfig) -> tuple[TensorSpec, ...]:
     """
     c = config
     return (
-        TensorSpec("memory", (B, c.memory_slots, c.grid**2, c.memory_dim)),
+        TensorSpec("memory", (B, c.memory_slots, c.memory_tokens, c.memory_dim)),
         TensorSpec("memory_time", (B, c.memory_slots), "int32"),
         TensorSpec("memory_bias", (B, c.memory_slots)),
         TensorSpec("pointers", (B, c.pointer_slots, c.dim)),

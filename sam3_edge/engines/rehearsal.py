@@ -58,7 +58,7 @@ def birth(
     made = session.run("tracker_init", {**without(features, "tracker_queries"), "mask": drawn})
     memory = remember(session, features, 20 * drawn[..., ::4, ::4] - 10, hard=True)
     bank = {
-        "memory": np.zeros((objects, c.memory_slots, c.grid**2, c.memory_dim), np.float32),
+        "memory": np.zeros((objects, c.memory_slots, c.memory_tokens, c.memory_dim), np.float32),
         "memory_time": np.full((objects, c.memory_slots), c.memory_times - 1, np.int32),
         "memory_bias": np.full((objects, c.memory_slots), MASKED, np.float32),
         "pointers": np.zeros((objects, c.pointer_slots, c.dim), np.float32),

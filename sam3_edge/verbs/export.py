@@ -38,6 +38,11 @@ QUANTIZE = ("keep", "calibration", "phrases", "words", "folder", "pictures", "cl
 @click.option(
     "--max-boxes", type=COUNT, help="Exemplar boxes one concept may have. Default: the checkpoint's, or 8."
 )
+@click.option(
+    "--memory-pool",
+    type=COUNT,
+    help="2: memories of a quarter the size, faster, not exact. Default: 1.",
+)
 @click.option("--concepts", type=FOLDER, help="A text file, a phrase per line, to store precomputed.")
 @click.option("--no-text", is_flag=True, help="Leave the text encoder out; only --concepts can be asked.")
 @click.option(
