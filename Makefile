@@ -35,6 +35,11 @@ speed:
 	python -m sam3_edge.benchmarks.speed --kind plain --kind fused --output benchmarks/results/speed.json
 	python -m sam3_edge.benchmarks.speed --kind fused --kind w8 --size 1008 --output benchmarks/results/speed.json
 
+# What each way to be faster buys and costs, on the built-in model: about 25 processor minutes.
+.PHONY: tiers
+tiers:
+	python -m sam3_edge.benchmarks.tiers --output benchmarks/results/tiers.json
+
 # Memory of the loop over 200 000 scripted steps: about 8 processor minutes. Exits 1 if it grows.
 endurance:
 	python -m sam3_edge.benchmarks.endurance --output benchmarks/results/endurance_steps.json

@@ -24,7 +24,7 @@ from sam3_edge.verbs.options import COUNT
 from .alone import alone
 from .document import errors_told, write_document
 from .machine import facts
-from .readme import line
+from .readme import table
 
 MUST_PASS = ("w8", "palette6")
 
@@ -113,8 +113,7 @@ def markdown(document: dict[str, Any]) -> str:
     least = document["thresholds"]
     named = [f"{name}, at least {value:g}" for name, value in least.items()]
     head = ("target", "scheme", "MB", "of uncompressed", "times fp32", *named, "bundle")
-    lines = [line(head), "|---" * len(head) + "|", *(line(cells(one, least)) for one in document["rows"])]
-    return "\n".join(lines) + "\n"
+    return table(head, [cells(one, least) for one in document["rows"]])
 
 
 def cells(one: dict[str, Any], thresholds: dict[str, float]) -> tuple[str, ...]:

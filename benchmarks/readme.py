@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ def devices(root: Path) -> str:
         link = f"[JSON]({path.relative_to(root)})"
         rows += [(*row, score, link) for row in measured(document)]
     rows += [(name, *[""] * (len(HEAD) - 1)) for name in WANTED if not any(name in one for one in seen)]
-    return "\n".join([line(HEAD), "|---" * len(HEAD) + "|", *map(line, rows)]) + "\n"
+    return table(HEAD, rows)
 
 
 def reports(root: Path) -> list[Path]:
@@ -47,7 +47,12 @@ def reports(root: Path) -> list[Path]:
     return sorted((root / RESULTS / "devices").glob("*/report.json"))
 
 
-def line(cells: tuple[str, ...]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """In Markdown."""
+    return "\n".join([line(head), "|---" * len(head) + "|", *map(line, rows)]) + "\n"
+
+
+def line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |"
 
 
