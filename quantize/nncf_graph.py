@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+from onnx.external_data_helper import load_external_data_for_tensor, set_external_data, uses_external_data
 
 from .feeds import Feeds
 from .keep import Keep, Row
@@ -32,6 +32,8 @@ from .tally import Tally
 COPIES = 14  # of a shard's weights, in memory
 SHARD = 240e6  # bytes of weights: four blocks of the full-size trunk
 LARGEST_OPSET = 20  # of 21 and later ONNX Runtime 1.32 does not load what NNCF writes
+LEAST = 256  # bytes of a weight that lies beside its file
+ASIDE = "parts.data"
 WholeCheck = Callable[[onnx.ModelProto, tuple[Row, ...]], float]
 TAKEN = "accuracy control took it back"
 BLOCK = re.compile(r"(?:encoder|layers|blocks)\.\d+")
@@ -45,7 +47,9 @@ def fold(path: Path) -> None:
     folded = path.with_name("folded.onnx")
     options.optimized_model_filepath = str(folded)
     options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "folded.data")
-    options.add_session_config_entry("session.optimized_model_external_initializers_min_size_in_bytes", "256")
+    options.add_session_config_entry(
+        "session.optimized_model_external_initializers_min_size_in_bytes", str(LEAST)
+    )
     onnxruntime.InferenceSession(
         str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=["MatMulAddFusion"]
     )
@@ -55,6 +59,11 @@ def fold(path: Path) -> None:
     write(model, path)
 
 
+def data_of(path: Path) -> Path:
+    """Where the weights of a file lie."""
+    return path.with_name(f"{path.name}.data")
+
+
 def read(path: Path) -> onnx.ModelProto:
     """The model with its weights."""
     return onnx.load(str(path))
@@ -62,9 +71,9 @@ def read(path: Path) -> onnx.ModelProto:
 
 def write(model: onnx.ModelProto, path: Path) -> None:
     """The model and its weights in the place of what is there."""
-    data = path.with_name(f"{path.name}.data")
+    data = data_of(path)
     data.unlink(missing_ok=True)
-    onnx.save(model, str(path), save_as_external_data=True, location=data.name, size_threshold=256)
+    onnx.save(model, str(path), save_as_external_data=True, location=data.name, size_threshold=LEAST)
 
 
 def place_of(graph: onnx.GraphProto, node: onnx.NodeProto) -> str:
@@ -154,7 +163,7 @@ def quantize_graph(
     model = onnx.load(str(path), load_external_data=False)
     names = chosen(model.graph, keep, kinds, tally)
     model = onnx.shape_inference.infer_shapes(model)
-    data = path.with_name(f"{path.name}.data")
+    data = data_of(path)
     parts = shards(model.graph, data.stat().st_size if data.exists() else 0)
     made: list[onnx.ModelProto] = []
     held = list(feeds)
@@ -165,13 +174,31 @@ def quantize_graph(
         rest = partial(parts_of, model, parts[number + 1 :], path.parent)
         whole = check and partial(check_part, check, model, tuple(made), rest, here)
         made.append(quantize_part(part, held, here, whole, **how) if here else part)
+        if check is None:
+            put_aside(made[-1], path)
         held = following
     out = join(model, made)
     tally.compressed += Counter(compressed(out.graph, names).values())
-    taken = taken_back(out.graph, names) if check else ()
+    if check is None:
+        path.with_name(ASIDE).replace(data_of(path))
+        path.write_bytes(out.SerializeToString())
+        return ()
+    taken = taken_back(out.graph, names)
     tally.kept += Counter(row.reason for row in taken)
     write(out, path)
     return taken
+
+
+def put_aside(part: onnx.ModelProto, path: Path) -> None:
+    """The part's weights into a file beside `path`, which becomes its data: held, eight parts took 19 GB."""
+    with path.with_name(ASIDE).open("ab") as file:
+        for tensor in part.graph.initializer:
+            if not tensor.HasField("raw_data"):
+                tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))
+            if len(tensor.raw_data) >= LEAST:
+                set_external_data(tensor, data_of(path).name, file.tell(), len(tensor.raw_data))
+                file.write(tensor.raw_data)
+                tensor.ClearField("raw_data")
 
 
 def parts_of(
