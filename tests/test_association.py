@@ -65,6 +65,19 @@ def test_a_new_detection_beside_tracks_must_be_sure(score: float, new: tuple[int
     assert pair([score], [bar(0, 4)], [bar(8, 12)]).new == new
 
 
+def test_overlaps_are_those_of_the_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sizes that no word divides, with numpy 2's way to count bits and without."""
+    rng = np.random.default_rng(4)
+    for height, width in ((1, 1), (7, 9), (33, 31), (64, 64)):
+        a, b = (rng.random((count, height, width)) < 0.3 for count in (5, 3))
+        both = (a[:, None] & b[None]).sum((2, 3)), (a[:, None] | b[None]).sum((2, 3))
+        wanted = (both[0] / np.maximum(both[1], 1)).astype(np.float32)
+        np.testing.assert_allclose(overlap(a, b), wanted, rtol=1e-6)
+        with monkeypatch.context() as without:
+            without.delattr(np, "bitwise_count", raising=False)
+            np.testing.assert_allclose(overlap(a, b), wanted, rtol=1e-6)
+
+
 def test_an_overlap_at_the_threshold_counts() -> None:
     # 1 of 10 columns in common: float32 of 0.1, on both sides.
     assert pair([0.9], [bar(0, 5)], [bar(4, 10)]).matched == {0: (0,)}

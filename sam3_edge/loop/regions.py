@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,26 +15,36 @@ Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
 FINE = 4  # the memory encoder sees masks at four times their size
+BITS = np.array([value.bit_count() for value in range(256)], np.uint8)
 GONE = np.float32(-10)  # the logit of what was taken away: sigmoid 4.5e-5
 
 
 def overlap(a: Bools, b: Bools) -> Floats:
     """IoU of every mask of a [N, H, W] with every mask of b [M, H, W]: [N, M]; 0 for two empty ones.
 
-    Pixels are compared where the boxes of two masks meet, which is nowhere for most pairs.
+    Eight pixels a byte: 200 masks of 288 px beside 10 take 4 ms, and 8 where their boxes meet.
     """
-    areas, shared = (counts(a), counts(b)), np.zeros((len(a), len(b)), np.int64)
-    boxes = [[bounds(mask) for mask in masks] for masks in (a, b)]
-    for i, j in np.ndindex(shared.shape):
-        (top, bottom, left, right), other = boxes[0][i], boxes[1][j]
-        top, bottom = max(top, other[0]), min(bottom, other[1])
-        left, right = max(left, other[2]), min(right, other[3])
-        if top < bottom and left < right:
-            part = np.s_[top:bottom, left:right]
-            shared[i, j] = np.count_nonzero(a[i][part] & b[j][part])
-    union = areas[0][:, None] + areas[1][None] - shared
+    rows, others = packed(a), packed(b)
+    shared = np.zeros((len(a), len(b)), np.int64)
+    for i, row in enumerate(rows):
+        shared[i] = ones(others & row)
+    union = ones(rows)[:, None] + ones(others)[None] - shared
     iou: Floats = shared.astype(np.float32) / np.maximum(union, 1).astype(np.float32)
     return iou
+
+
+def packed(masks: Bools) -> NDArray[np.uint64]:
+    """Masks [N, H, W] as [N, words] of 64 pixels, the last filled up with zeros."""
+    octets = np.packbits(masks.reshape(len(masks), math.prod(masks.shape[1:])), axis=1)
+    short = -octets.shape[1] % 8
+    return (np.pad(octets, ((0, 0), (0, short))) if short else octets).view(np.uint64)
+
+
+def ones(words: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Bits that are set in each row [N, words]: [N]."""
+    if hasattr(np, "bitwise_count"):  # numpy 2
+        return np.asarray(np.bitwise_count(words).sum(axis=1, dtype=np.int64))
+    return np.asarray(BITS[words.view(np.uint8)].sum(axis=1, dtype=np.int64))
 
 
 def bounds(mask: Bools) -> tuple[int, int, int, int]:
