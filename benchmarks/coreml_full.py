@@ -20,13 +20,13 @@ import click
 import numpy as np
 
 from sam3_edge import console, registry
+from sam3_edge.alone import alone
 from sam3_edge.errors import EdgeError
 from sam3_edge.picture import prepare
 from sam3_edge.shapes.scenes import draw_scene
 from sam3_edge.spec import GraphSpec, ModelConfig, graph_specs
 from sam3_edge.writing import write_file
 
-from .alone import alone
 from .machine import facts
 from .parity_full import RSS_UNIT, SEED, random_model
 

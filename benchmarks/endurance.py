@@ -11,8 +11,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from sam3_edge.alone import alone
+
 from . import crowd
-from .alone import alone
 from .document import errors_told, finish, write_document
 from .machine import facts
 from .memory import growth, problems, watched

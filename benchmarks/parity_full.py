@@ -19,13 +19,13 @@ import click
 import numpy as np
 
 from sam3_edge import console, registry
+from sam3_edge.alone import alone
 from sam3_edge.errors import CheckError
 from sam3_edge.picture import prepare
 from sam3_edge.shapes.scenes import draw_scene
 from sam3_edge.spec import ModelConfig
 from sam3_edge.tokenizer import bundled_merges
 
-from .alone import alone
 from .document import errors_told, write_document
 from .machine import facts
 

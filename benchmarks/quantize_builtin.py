@@ -17,11 +17,11 @@ from typing import Any
 import click
 
 from sam3_edge import console, registry
+from sam3_edge.alone import alone
 from sam3_edge.bundle import Bundle
 from sam3_edge.errors import CheckError
 from sam3_edge.verbs.options import COUNT
 
-from .alone import alone
 from .document import errors_told, write_document
 from .machine import facts
 from .readme import table

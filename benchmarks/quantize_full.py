@@ -20,11 +20,11 @@ import click
 import numpy as np
 
 from sam3_edge import console, registry
+from sam3_edge.alone import alone
 from sam3_edge.picture import prepare
 from sam3_edge.shapes.scenes import draw_scene
 from sam3_edge.spec import ModelConfig, graph_specs
 
-from .alone import alone
 from .document import errors_told, write_document
 from .machine import facts
 from .paired import compare

@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from sam3_edge import console, registry
+from sam3_edge.alone import alone
 from sam3_edge.errors import CheckError
 from sam3_edge.spec import ModelConfig
 from sam3_edge.tokenizer import bundled_merges
 
 from . import speed_theirs
-from .alone import alone
 from .parity_full import random_model
 
 

@@ -49,7 +49,7 @@ class Inputs:
     def random(cls, config: ModelConfig, objects: int) -> Inputs:
         rng, c = np.random.default_rng(SEED), config
         shapes = ((1, 3, c.image_size, c.image_size), (1, c.text_length, c.dim))
-        shapes += ((objects, MEMORIES, c.grid**2, c.memory_dim), (objects, POINTERS, c.dim))  # type: ignore[assignment]
+        shapes += ((objects, MEMORIES, c.memory_tokens, c.memory_dim), (objects, POINTERS, c.dim))  # type: ignore[assignment]
         return cls(*(rng.standard_normal(shape, np.float32) for shape in shapes))
 
 

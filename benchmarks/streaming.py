@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sam3_edge
+from sam3_edge.alone import alone
 from sam3_edge.loop.settings import Settings
 from sam3_edge.loop.tracker import Tracker
 from sam3_edge.writing import write_file
 
-from .alone import alone
 from .document import errors_told, finish, write_document
 from .machine import facts
 from .memory import growth, problems, watched

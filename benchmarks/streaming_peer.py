@@ -18,13 +18,13 @@ from typing import Any
 import click
 
 from sam3_edge import registry
+from sam3_edge.alone import alone
 from sam3_edge.builtin import builtin_checkpoint
 from sam3_edge.errors import CheckError
 from sam3_edge.picture import prepare
 from sam3_edge.spec import ModelConfig
 from sam3_edge.tokenizer import Tokenizer
 
-from .alone import alone
 from .document import errors_told, write_document
 from .machine import facts
 from .memory import Reading, growth, moments, read

@@ -18,11 +18,11 @@ import click
 import numpy as np
 
 from sam3_edge import console, registry
+from sam3_edge.alone import alone
 from sam3_edge.picture import prepare
 from sam3_edge.shapes.scenes import draw_scene
 from sam3_edge.spec import GraphSpec, ModelConfig, graph_specs
 
-from .alone import alone
 from .document import errors_told, finish, write_document
 from .machine import facts
 from .parity_full import BRANCH, QUIETER, RELATIVE

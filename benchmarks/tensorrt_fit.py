@@ -16,11 +16,11 @@ from typing import Any
 import click
 
 from sam3_edge import console, registry
+from sam3_edge.alone import alone
 from sam3_edge.engines.fit import Fit, Need
 from sam3_edge.spec import ModelConfig, graph_specs
 from sam3_edge.writing import write_file
 
-from .alone import alone
 from .machine import facts
 from .parity_full import Meter
 

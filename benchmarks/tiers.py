@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from sam3_edge import console, registry
+from sam3_edge.alone import alone
 from sam3_edge.bundle import Bundle
 from sam3_edge.judge import frozen_clips
 from sam3_edge.judge.answering import by_medium
@@ -29,7 +30,6 @@ from sam3_edge.loop.settings import Settings
 from sam3_edge.segmenter import load
 from sam3_edge.verbs.options import COUNT
 
-from .alone import alone
 from .document import errors_told, write_document
 from .machine import facts
 from .parity_full import RSS_UNIT

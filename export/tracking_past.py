@@ -22,7 +22,7 @@ class Past:
     def __init__(self, config: ModelConfig, objects: int) -> None:
         self.span = Settings().pointer_span
         self.histories = [History(config) for _ in range(objects)]
-        nothing, nowhere = torch.zeros(config.grid**2, config.memory_dim), torch.zeros(config.dim)
+        nothing, nowhere = torch.zeros(config.memory_tokens, config.memory_dim), torch.zeros(config.dim)
         self.memories = [[nothing] * config.memory_slots for _ in range(objects)]
         self.pointers = [[nowhere] * config.pointer_slots for _ in range(objects)]
 

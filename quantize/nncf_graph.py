@@ -24,9 +24,11 @@ import onnx
 import onnxruntime
 from onnx.external_data_helper import load_external_data_for_tensor, set_external_data, uses_external_data
 
+from sam3_edge.alone import alone
+
 from .feeds import Feeds
 from .keep import Keep, Row
-from .nncf_part import answers, quantize_part
+from .nncf_part import answers, quantize_bytes, quantize_part
 from .tally import Tally
 
 COPIES = 14  # of a shard's weights, in memory
@@ -173,9 +175,13 @@ def quantize_graph(
         following = list(answers(part, held)) if number < len(parts) - 1 else []
         rest = partial(parts_of, model, parts[number + 1 :], path.parent)
         whole = check and partial(check_part, check, model, tuple(made), rest, here)
-        made.append(quantize_part(part, held, here, whole, **how) if here else part)
+        if here and check is None and len(parts) > 1:  # NNCF keeps a gigabyte of every part
+            part = onnx.load_from_string(alone(quantize_bytes, part.SerializeToString(), held, here, how))
+        elif here:
+            part = quantize_part(part, held, here, whole, **how)
         if check is None:
-            put_aside(made[-1], path)
+            put_aside(part, path)
+        made.append(part)
         held = following
     out = join(model, made)
     tally.compressed += Counter(compressed(out.graph, names).values())

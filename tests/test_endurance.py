@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from sam3_edge.alone import alone
 from sam3_edge.benchmarks import crowd, endurance, memory, streaming, streaming_peer
-from sam3_edge.benchmarks.alone import alone
 from sam3_edge.benchmarks.memory import problems
 from sam3_edge.benchmarks.memory_plot import Panel, Series, plot
 from sam3_edge.errors import CheckError

@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 from scenes import CONFIG as TRACKING
 
+from sam3_edge.alone import alone
 from sam3_edge.benchmarks import parity_full
-from sam3_edge.benchmarks.alone import alone
 from sam3_edge.bundle import Bundle
 from sam3_edge.errors import CheckError, ResourceError
 from sam3_edge.export import pipeline
