@@ -20,10 +20,10 @@ oracles:
 parity-full:
 	python -m sam3_edge.benchmarks.parity_full --bundles runs/full --output benchmarks/results/parity_full.json
 
-# Frames of the full-size bundles of parity-full, part by part: about 20 processor minutes.
+# Frames of the full-size bundles of parity-full with 1, 5 and 10 objects, part by part: about 40 processor minutes, 10 GB.
 frame-full:
 	sam3-edge benchmark runs/full/random-r336 --quick -o benchmarks/results/devices/full-r336 --overwrite
-	sam3-edge benchmark runs/full/random-r1008 --quick --objects 1 -o benchmarks/results/devices/full-r1008 --overwrite
+	sam3-edge benchmark runs/full/random-r1008 --quick -o benchmarks/results/devices/full-r1008 --overwrite
 
 # Processor time of the loop's host code, graphs replayed: seconds. Exits 1 above 25 ms a frame.
 host:

@@ -39,12 +39,16 @@ def eight(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle
 @pytest.fixture(scope="module")
 def fixed(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Its backbone with fixed ranges, of w8a8: the file alone."""
+    return fix_ranges(whole, tmp_path_factory.mktemp("fixed"))
+
+
+def fix_ranges(whole: Path, folder: Path) -> Path:
     from sam3_edge.quantize import as_w8a8, calibration
     from sam3_edge.quantize.feeds import Recorder, read_feeds
     from sam3_edge.quantize.gate import segmenter_of
     from sam3_edge.quantize.keep import Keep
 
-    folder, bundle = tmp_path_factory.mktemp("fixed"), Bundle.open(whole)
+    bundle = Bundle.open(whole)
     shown = calibration.find(bundle, None, (), count=4)
     segmenter = segmenter_of(bundle, threads=1)
     calibration.show(segmenter_of(bundle, Recorder(segmenter.session, folder / "feeds", most=4)), shown)
@@ -113,6 +117,26 @@ def test_what_makes_integers_floats_again_is_seen(fixed: Path, tmp_path: Path) -
     onnx.save(model, place)
     ran, right = kernels(place, tmp_path), kernels(fixed, tmp_path)
     assert ran.get("MatMulIntegerToFloat", 0) < right.get("MatMulIntegerToFloat", 0)
+
+
+def test_a_large_graph_goes_part_by_part(
+    whole: Path, fixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the backbone were too large for one part: as many integers, and nearly the same feature."""
+    from sam3_edge.quantize import nncf_graph
+
+    data = nncf_graph.data_of(Bundle.open(whole).graph("backbone"))
+    monkeypatch.setattr(nncf_graph, "SHARD", data.stat().st_size / 1.5)
+    parted = fix_ranges(whole, tmp_path)
+    assert kernels(parted, tmp_path) == kernels(fixed, tmp_path)
+    assert not (parted.parent / nncf_graph.ASIDE).exists()
+    picture = np.random.default_rng(3).standard_normal((1, 3, 224, 224)).astype(np.float32)
+    sessions = [
+        onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        for path in (fixed, parted)
+    ]
+    one, other = (session.run(None, {"image": picture})[0] for session in sessions)
+    assert np.linalg.norm(one - other) <= 0.05 * np.linalg.norm(one)
 
 
 def test_two_bits_are_refused(whole: Path, tmp_path: Path, command: Command) -> None:
