@@ -28,7 +28,7 @@ from sam3_edge.alone import alone
 
 from .feeds import Feeds
 from .keep import Keep, Row
-from .nncf_part import answers, quantize_bytes, quantize_part
+from .nncf_part import answers, quantize_part
 from .tally import Tally
 
 COPIES = 14  # of a shard's weights, in memory
@@ -59,6 +59,9 @@ def fold(path: Path) -> None:
     folded.unlink()
     folded.with_name("folded.data").unlink(missing_ok=True)
     write(model, path)
+
+
+Parts = list[list[onnx.NodeProto]]
 
 
 def data_of(path: Path) -> Path:
@@ -102,9 +105,8 @@ def chosen(graph: onnx.GraphProto, keep: Keep, kinds: Collection[str], tally: Ta
     return names
 
 
-def shards(graph: onnx.GraphProto, weight_bytes: float) -> list[list[onnx.NodeProto]]:
-    """The nodes in order, cut between blocks, so that no part has more weights than `SHARD`."""
-    parts = max(1, int(np.ceil(weight_bytes / SHARD)))
+def shards(graph: onnx.GraphProto, parts: int) -> Parts:
+    """The nodes in order, cut between blocks, in so many parts or one less."""
     blocks: list[list[onnx.NodeProto]] = [[]]
     last = None
     for node in graph.node:
@@ -162,26 +164,24 @@ def quantize_graph(
         chosen(model.graph, keep, kinds, tally)
         return ()
     fold(path)
-    model = onnx.load(str(path), load_external_data=False)
+    count = count_parts(path)
+    model, parts = parted(path, count)
     names = chosen(model.graph, keep, kinds, tally)
-    model = onnx.shape_inference.infer_shapes(model)
-    data = data_of(path)
-    parts = shards(model.graph, data.stat().st_size if data.exists() else 0)
     made: list[onnx.ModelProto] = []
     held = list(feeds)
-    for number, some in enumerate(parts):
-        part = part_of(model, some, path.parent)
-        here = names & {node.name for node in some}
-        following = list(answers(part, held)) if number < len(parts) - 1 else []
-        rest = partial(parts_of, model, parts[number + 1 :], path.parent)
-        whole = check and partial(check_part, check, model, tuple(made), rest, here)
-        if here and check is None and len(parts) > 1:  # NNCF keeps a gigabyte of every part
-            part = onnx.load_from_string(alone(quantize_bytes, part.SerializeToString(), held, here, how))
-        elif here:
-            part = quantize_part(part, held, here, whole, **how)
+    for number in range(len(parts)):
         if check is None:
-            put_aside(part, path)
-        made.append(part)
+            # Held by one process, eight parts took 19 GB: neither NNCF nor protobuf gives back all of one.
+            run = alone if len(parts) > 1 else call
+            spelled, held = run(quantize_numbered, path, count, number, held, names, how)
+            made.append(onnx.load_from_string(spelled))
+            continue
+        part = part_of(model, parts[number], path.parent)
+        here = names & {node.name for node in part.graph.node}
+        following = list(answers(part, held))
+        rest = partial(parts_of, model, parts[number + 1 :], path.parent)
+        whole = partial(check_part, check, model, tuple(made), rest, here)
+        made.append(quantize_part(part, held, here, whole, **how) if here else part)
         held = following
     out = join(model, made)
     tally.compressed += Counter(compressed(out.graph, names).values())
@@ -195,8 +195,38 @@ def quantize_graph(
     return taken
 
 
+def count_parts(path: Path) -> int:
+    """In how many parts no part has more weights than `SHARD`."""
+    data = data_of(path)
+    return max(1, int(np.ceil(data.stat().st_size / SHARD))) if data.exists() else 1
+
+
+def parted(path: Path, count: int) -> tuple[onnx.ModelProto, Parts]:
+    """The folded file without its weights, and its parts."""
+    model = onnx.shape_inference.infer_shapes(onnx.load(str(path), load_external_data=False))
+    return model, shards(model.graph, count)
+
+
+def call(function: Callable[..., Any], *arguments: object) -> Any:
+    """As `alone`, in this process."""
+    return function(*arguments)
+
+
+def quantize_numbered(
+    path: Path, count: int, number: int, feeds: Sequence[Feeds], names: set[str], how: dict[str, Any]
+) -> tuple[bytes, list[Feeds]]:
+    """One part: the model of it, its weights put aside, and the feeds with what it gives for them."""
+    model, parts = parted(path, count)
+    part = part_of(model, parts[number], path.parent)
+    following = list(answers(part, feeds)) if number < len(parts) - 1 else []
+    if here := names & {node.name for node in part.graph.node}:
+        part = quantize_part(part, feeds, here, **how)
+    put_aside(part, path)
+    return part.SerializeToString(), following
+
+
 def put_aside(part: onnx.ModelProto, path: Path) -> None:
-    """The part's weights into a file beside `path`, which becomes its data: held, eight parts took 19 GB."""
+    """The part's weights into a file beside `path`, which becomes its data."""
     with path.with_name(ASIDE).open("ab") as file:
         for tensor in part.graph.initializer:
             if not tensor.HasField("raw_data"):

@@ -58,13 +58,6 @@ def quantize_part(
     return made
 
 
-def quantize_bytes(part: bytes, feeds: Sequence[Feeds], names: set[str], how: dict[str, Any]) -> bytes:
-    """As `quantize_part`, for a process of its own."""
-    made = quantize_part(onnx.load_from_string(part), feeds, names, **how)
-    spelled: bytes = made.SerializeToString()
-    return spelled
-
-
 def quantize_controlled(
     part: onnx.ModelProto, data: Any, check: Check, *, advanced_parameters: Any, **how: Any
 ) -> onnx.ModelProto:
