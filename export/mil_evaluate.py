@@ -8,7 +8,7 @@ fp32, as the CPU and the GPU of a device do. How the Neural Engine accumulates i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from .mil_operators import call
 from .mil_program import Function, Name, Operation
 from .mil_values import Constant, Kind
 
+UNPACKING = "constexpr_"
 ROOMS = (mil_arithmetic, mil_layers, mil_shaping, mil_weights)  # imported for the operators they enter
 
 
@@ -47,25 +48,34 @@ def last_uses(function: Function) -> list[list[str]]:
 
 @dataclass(frozen=True)
 class Evaluator:
-    """One function, ready to be computed. `rounded`: every result to its declared type."""
+    """One function, ready to be computed. `rounded`: every result to its declared type.
+
+    `unpacked`: compressed weights, unpacked once: on every run that took most of the time of a small graph.
+    """
 
     function: Function
     rounded: bool
     done: list[list[str]]
+    unpacked: dict[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, function: Function, *, rounded: bool) -> Evaluator:
-        return cls(function, rounded, last_uses(function))
+        made = cls(function, rounded, last_uses(function))
+        for operation in function.operations:
+            if operation.kind.startswith(UNPACKING):
+                made.unpacked.update(made.compute(operation, made.unpacked))
+        return made
 
     def run(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """All outputs. Raises `CheckError` for what is not implemented, or is not as declared."""
-        values: dict[str, Tensor] = {}
+        values = dict(self.unpacked)
         for name, kind in self.function.inputs.items():
             if name not in feeds:
                 raise CheckError(f"input {name} is not fed")
             values[name] = self.settled(name, feeds[name], kind)
         for operation, done in zip(self.function.operations, self.done, strict=True):
-            values.update(self.compute(operation, values))
+            if not operation.kind.startswith(UNPACKING):
+                values.update(self.compute(operation, values))
             for name in done:
                 values.pop(name, None)
         return {name: self.value(name, values) for name in self.function.outputs}

@@ -46,8 +46,9 @@ def lut_to_dense(
         bits = (lut.numel() - 1).bit_length()
         return lut.flatten()[unpack(indices, bits, count).long()].reshape(sizes)
     want(lut.shape[-1] == 1, "constexpr_lut_to_dense", f"vector_axis {number(vector_axis):g} with vectors")
-    palettes = spread(lut.squeeze(-1), [*indices.shape, lut.shape[-2]])
-    return palettes.gather(-1, indices.long()[..., None]).squeeze(-1)
+    blocks, entries = lut.shape[:-2], lut.shape[-2]
+    first = torch.arange(0, lut.numel(), entries).reshape(blocks)  # where each block's palette starts
+    return lut.flatten()[spread(first, indices.shape) + indices.long()]
 
 
 @operator("constexpr_sparse_to_dense")
