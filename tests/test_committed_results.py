@@ -74,3 +74,18 @@ def test_memory_stays_what_it_was() -> None:
     assert steps["plain"]["growth"]["resident_mb"] <= 4 and frames["failures"] == []
     ours, theirs = frames["ours"], frames["beside"]
     assert ours["frames"] == theirs["frames"] == 3000 and ours["growth"]["resident_mb"] <= 4
+
+
+def test_what_must_pass_when_compressed_does() -> None:
+    """And what must not, does not; the bundle of each row was judged on the gate's own questions."""
+    found = committed("quantize_builtin")
+    assert found["failures"] == []
+    passed = {(row["target"], row["scheme"]): row["passed"] for row in found["rows"]}
+    assert passed["onnx", "w8"] and passed["coreml", "palette6"] and not passed["coreml", "palette6 bits=2"]
+    assert all("256 frozen pictures and 8 clips" in row["questions"] for row in found["rows"])
+
+
+def test_the_full_size_trunk_compresses() -> None:
+    found = committed("quantize_full")
+    assert found["verdict"] == "pass" and found["image_size"] == 1008
+    assert all(step["peak_gb"] <= 14 for step in found["steps"].values())
