@@ -79,7 +79,7 @@ def poured_back(model: Sam3) -> dict[str, Tensor]:
     return weights_back.poured_back(model, names_official.LAYOUT, {"backbone.position": position})
 
 
-OTHERS = {"text_taps"}  # sizes of models that the official package does not have
+OTHERS = {"memory_pool", "text_taps"}  # sizes of models that the official package does not have
 
 
 def shown() -> Arrays:
