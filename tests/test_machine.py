@@ -293,9 +293,11 @@ def test_watching(tmp_path: Path) -> None:
         ("hf_abcdefghijkl", "***"),
         ("--objects 1,5 --quick", "--objects 1,5 --quick"),
         ("--credentials file --frames 3", "--credentials *** --frames 3"),
+        ("benchmark /home/me/sam3 -o runs/here", "benchmark sam3 -o runs/here"),
+        ("--output=/tmp/a/b.json --source /dev/video0", "--output=b.json --source /dev/video0"),
     ],
 )
-def test_passwords_are_not_told(typed: str, shown: str) -> None:
+def test_passwords_and_folders_are_not_told(typed: str, shown: str) -> None:
     assert redacted(typed.split()) == shown.split()
 
 

@@ -12,6 +12,9 @@ HIDDEN = "***"
 SECRET = re.compile(r"(?i)(token|key|secret|passw(or)?d|credential|auth)")
 IN_URL = re.compile(r"(?<=://)[^/@\s]+(?=@)")
 ASKED = re.compile(r"(?i)(?<=[?&])([\w-]*(?:token|key|secret|passw(?:or)?d|auth|sig)[\w-]*=)[^&\s]+")
+FOLDERS = re.compile(
+    r"^([\w-]+=)?/(?!dev/)(?:[^/]+/)+(?=[^/])"
+)  # of an absolute path; /dev/video0 is a camera
 HUB = re.compile(r"\bhf_[A-Za-z0-9]{8,}")
 
 
@@ -25,10 +28,10 @@ def say(command: Sequence[str]) -> str | None:
 
 
 def redacted(words: Sequence[str]) -> list[str]:
-    """A command line in which no password can be read.
+    """A command line in which neither passwords nor the folders of a machine can be read: reports are shared.
 
-    Hidden: what stands before the @ of a URL, what an option or a query is told whose name speaks of a token,
-    key, secret, password or the like, and tokens of the hub.
+    Of an absolute path the last name is kept. Hidden: what stands before the @ of a URL, what an option or a
+    query is told whose name speaks of a token, key, secret, password or the like, and tokens of the hub.
     """
     out: list[str] = []
     for word in words:
@@ -40,5 +43,5 @@ def redacted(words: Sequence[str]) -> list[str]:
             out.append(f"{name}={HIDDEN}")
         else:
             hidden = ASKED.sub(rf"\g<1>{HIDDEN}", IN_URL.sub(HIDDEN, word))
-            out.append(HUB.sub(HIDDEN, hidden))
+            out.append(HUB.sub(HIDDEN, FOLDERS.sub(r"\1", hidden)))
     return out
