@@ -24,7 +24,7 @@ from sam3_edge.verbs.options import COUNT
 
 from .document import errors_told, write_document
 from .machine import facts
-from .readme import table
+from .markdown import table
 
 MUST_PASS = ("w8", "palette6")
 

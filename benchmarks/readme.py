@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sam3_edge.writing import write_file
 from . import peers
 from .document import finish
 from .judge_rows import ONNX, cell
+from .markdown import table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path("benchmarks/results")
@@ -45,15 +46,6 @@ def devices(root: Path) -> str:
 def reports(root: Path) -> list[Path]:
     """The committed ones of devices."""
     return sorted((root / RESULTS / "devices").glob("*/report.json"))
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """In Markdown."""
-    return "\n".join([line(head), "|---" * len(head) + "|", *map(line, rows)]) + "\n"
-
-
-def line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |"
 
 
 def name_of(document: dict[str, Any]) -> str:

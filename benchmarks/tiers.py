@@ -32,8 +32,8 @@ from sam3_edge.verbs.options import COUNT
 
 from .document import errors_told, write_document
 from .machine import facts
+from .markdown import table
 from .parity_full import RSS_UNIT
-from .readme import table
 
 HEAD = ("tier", "MB on disk", "processor ms a frame", "times the first", "peak MB", "J&F", "difference, 95 %")
 

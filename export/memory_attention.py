@@ -131,7 +131,7 @@ class MemoryAttention(nn.Module):
         # A pooled token lies in the middle of its cells and counts for all of them.
         pool = config.memory_pool
         memory_cos, memory_sin = rotary_angles(grid // pool, dim, pool, start=(pool - 1) / 2)
-        self.weight = 2 * math.log(pool)
+        self.count_bias = 2 * math.log(pool)
         pairs = torch.arange(dim // 2).div(2, rounding_mode="floor")
         constants = {
             "cos": cos,
@@ -166,7 +166,7 @@ class MemoryAttention(nn.Module):
         time = (row @ self.memory_time.flatten(1))[:, :, None]
         angle = pointers.time[..., None] * self.rates
         age = self.pointer_time(torch.cat((angle.sin(), angle.cos()), dim=-1))
-        counts = frames.bias + self.weight if self.weight else frames.bias
+        counts = frames.bias + self.count_bias if self.count_bias else frames.bias
         bias = (
             counts[..., None].expand(-1, -1, tokens).flatten(1),
             pointers.bias[..., None].expand(-1, -1, split).flatten(1),

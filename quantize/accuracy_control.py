@@ -16,7 +16,7 @@ from typing import Any
 from sam3_edge import registry
 from sam3_edge.bundle import Bundle
 
-from .mixed import Reference, alone, share
+from .mixed import Reference, seal_graph, share
 
 # The share of what is allowed that an ONNX model uses, once `finish` has rewritten its file.
 Check = Callable[[Any, Callable[[Path], Any]], float]
@@ -44,13 +44,13 @@ class Control:
         with tempfile.TemporaryDirectory() as scratch:
             shutil.copytree(bundle.path / folder, Path(scratch) / folder)
             path = Path(scratch) / bundle.graph(graph).relative_to(bundle.path)
-            registry.load_module("quantize", "nncf_graph").write(model, path)
+            registry.load_module("quantize", "onnx_parts").write(model, path)
             finish(path)
-            candidate = {graph: alone(bundle, graph, Path(scratch))}
+            candidate = {graph: seal_graph(bundle, graph, Path(scratch))}
             return share(self.reference.judge({**self.done, **candidate}, f"{graph}: accuracy control"))
 
     def keep(self, graph: str, folder: Path) -> None:
         """Those after it are judged beside the graph as it lies in `folder`."""
         place = self.folder / graph
         shutil.copytree(folder, place / self.reference.bundle.graphs[graph].folder)
-        self.done[graph] = alone(self.reference.bundle, graph, place)
+        self.done[graph] = seal_graph(self.reference.bundle, graph, place)

@@ -21,8 +21,9 @@ from .as_w8 import multiply
 from .feeds import Feeds
 from .integer_kernels import bias_apart, one_for_each
 from .keep import TABLE, Keep, Row, edges
-from .nncf_graph import COPIES, SHARD, quantize_graph
+from .nncf_graph import COPIES, quantize_graph
 from .onnx_file import rewriting
+from .onnx_parts import SHARD
 from .onnx_weights import rewrite_weights, store
 from .tally import Tally
 

@@ -28,7 +28,7 @@ class Mixed:
         return self.others.get(graph, self.base).run(graph, feeds)
 
 
-def alone(bundle: Bundle, graph: str, place: Path) -> Bundle:
+def seal_graph(bundle: Bundle, graph: str, place: Path) -> Bundle:
     """A bundle of one graph, whose files lie in `place` as they do in `bundle`."""
     facts = {name: getattr(bundle, name) for name in FIELDS}
     seal(place, Manifest(**{**facts, "graphs": {graph: bundle.graphs[graph]}, "report": {}}))

@@ -22,7 +22,7 @@ from . import gate
 from .feeds import read_feeds
 from .job import Job, Settled, settle
 from .keep import Keep, Row, pattern_of
-from .mixed import Reference, alone, share
+from .mixed import Reference, seal_graph, share
 from .pipeline import calibrate, find_calibration
 
 BLOCK = re.compile(r"(encoder|layers|blocks)[._](\d+)")
@@ -130,7 +130,7 @@ class Laboratory:
             path = place / bundle.graph(graph).relative_to(bundle.path)
             feeds = read_feeds(self.folder / "feeds", graph)
             settled.scheme.compress(path, settled.config, keep=keep, feeds=feeds)
-            self.made[key] = alone(bundle, graph, place)
+            self.made[key] = seal_graph(bundle, graph, place)
         return self.made[key]
 
     def keeping(self, kept: Sequence[Part]) -> dict[str, Bundle]:

@@ -52,7 +52,7 @@ def test_a_token_counts_for_its_cells() -> None:
     wanted = plain(queries, plain.bank(Slots(whole, time, bias), pointers))
     found = quarter(queries, quarter.bank(Slots(memory, time, bias), pointers))
     assert torch.allclose(found, wanted, atol=2e-5)
-    quarter.weight = 0.0
+    quarter.count_bias = 0.0
     assert not torch.allclose(
         quarter(queries, quarter.bank(Slots(memory, time, bias), pointers)), wanted, atol=1e-3
     )

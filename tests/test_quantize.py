@@ -123,13 +123,13 @@ def test_a_large_graph_goes_part_by_part(
     whole: Path, fixed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As if the backbone were too large for one part: as many integers, and nearly the same feature."""
-    from sam3_edge.quantize import nncf_graph
+    from sam3_edge.quantize import onnx_parts
 
-    data = nncf_graph.data_of(Bundle.open(whole).graph("backbone"))
-    monkeypatch.setattr(nncf_graph, "SHARD", data.stat().st_size / 1.5)
+    data = onnx_parts.data_of(Bundle.open(whole).graph("backbone"))
+    monkeypatch.setattr(onnx_parts, "SHARD", data.stat().st_size / 1.5)
     parted = fix_ranges(whole, tmp_path)
     assert kernels(parted, tmp_path) == kernels(fixed, tmp_path)
-    assert not (parted.parent / nncf_graph.ASIDE).exists()
+    assert not (parted.parent / onnx_parts.ASIDE).exists()
     picture = np.random.default_rng(3).standard_normal((1, 3, 224, 224)).astype(np.float32)
     sessions = [
         onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
