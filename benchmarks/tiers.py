@@ -89,9 +89,8 @@ def follow(tier: Tier, folder: Path, count: int) -> dict[str, Any]:
     groups = list(islice(by_medium(frozen_clips.questions()), count))
     frames = sum(len(group[0][1]) for group in groups)
     with load(bundle.path, threads=1) as segmenter, console.progress(tier.name, len(groups)) as advance:
-        answers: dict[str, Clip] = answer_clips(
-            segmenter, groups[0], settings=settings
-        )  # loads what it needs
+        answers: dict[str, Clip] = {}
+        answer_clips(segmenter, groups[0], settings=settings)  # untimed: it loads what it needs
         start = time.process_time()
         for group in groups:
             answers |= answer_clips(segmenter, group, settings=settings)

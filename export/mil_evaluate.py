@@ -50,7 +50,7 @@ def last_uses(function: Function) -> list[list[str]]:
 class Evaluator:
     """One function, ready to be computed. `rounded`: every result to its declared type.
 
-    `unpacked`: compressed weights, unpacked once: on every run that took most of the time of a small graph.
+    `unpacked`: compressed weights, unpacked once and not on every run.
     """
 
     function: Function

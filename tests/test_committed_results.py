@@ -76,6 +76,19 @@ def test_memory_stays_what_it_was() -> None:
     assert ours["frames"] == theirs["frames"] == 3000 and ours["growth"]["resident_mb"] <= 4
 
 
+@pytest.mark.parametrize("size", [336, 1008])
+def test_parts_of_a_full_size_frame_add_up(size: int) -> None:
+    report = json.loads((RESULTS / "devices" / f"full-r{size}" / "report.json").read_text())
+    assert report["bundle"]["image_size"] == size and [run["objects"] for run in report["runs"]] == [1, 5, 10]
+    assert all(abs(run["components"]["unaccounted"]) <= 0.05 for run in report["runs"])
+
+
+def test_the_host_is_within_its_limit() -> None:
+    found = committed("host")
+    assert found["objects"] == 10 and found["size"] == [1080, 1920] and found["verdict"] == "pass"
+    assert found["host_ms"]["median"] <= found["limit_ms"] == 25
+
+
 def test_what_must_pass_when_compressed_does() -> None:
     """And what must not, does not; the bundle of each row was judged on the gate's own questions."""
     found = committed("quantize_builtin")
