@@ -9,8 +9,10 @@ encoder and the parts of the detector, by `torch.compile`; the tracker runs as i
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +21,9 @@ import click
 import numpy as np
 
 from sam3_edge import console, registry
+from sam3_edge.alone import alone
 from sam3_edge.bundle import Bundle
+from sam3_edge.phrases import read_tokenizer
 from sam3_edge.picture import prepare
 from sam3_edge.segmenter import Segmenter, load
 from sam3_edge.timing.comparison import of_turns
@@ -27,12 +31,11 @@ from sam3_edge.timing.following import NONE, SURE, Following, begin
 from sam3_edge.timing.footage import PHRASE, generated
 from sam3_edge.timing.ratio import interval
 from sam3_edge.timing.turns import Rounds, Step, Turn, take_turns, working
-from sam3_edge.tokenizer import Tokenizer, bundled_merges
 
 from .document import errors_told, write_document
 from .machine import facts
 from .parity_full import random_model
-from .streaming_peer import made
+from .streaming_peer import made, opened
 
 WORKS = ("picture", "clip")
 PEERS = {"transformers, eager": False, "transformers, torch.compile": True}
@@ -55,12 +58,13 @@ def ours(bundle: Path, work: str, threads: int) -> Iterator[Step]:
 
 
 @contextmanager
-def theirs(bundle: Path, checkpoint: Path | None, work: str, threads: int, compiled: bool) -> Iterator[Step]:
-    """The same by `transformers`."""
+def theirs(folder: Path, bundle: Path, work: str, threads: int, compiled: bool) -> Iterator[Step]:
+    """The same by `transformers`, from the `folder` that `save` wrote."""
     import torch
 
     torch.set_num_threads(threads)
-    found, model = weights(bundle, checkpoint)
+    found = Bundle.open(bundle)
+    model = opened(folder, found.config.memory_dim)
     model.detector_model.register_forward_hook(certain)
     if compiled:
         for name in PARTS:
@@ -71,16 +75,14 @@ def theirs(bundle: Path, checkpoint: Path | None, work: str, threads: int, compi
         yield warm(step(model, *encoded(found), found.config.image_size))
 
 
-def weights(bundle: Path, checkpoint: Path | None) -> tuple[Any, Any]:
-    """The bundle's weights, and `transformers`' model with them. No checkpoint: those of `parity_full`."""
+def save(bundle: Path, checkpoint: Path | None, folder: Path) -> None:
+    """The bundle's weights, as `transformers` reads them. No checkpoint: those of `parity_full`."""
     if checkpoint is not None:
         found = registry.load_module("export", "checkpoint").load(checkpoint)
     else:
         config = Bundle.open(bundle).config
-        found = SimpleNamespace(config=config, model=random_model(config), merges=bundled_merges())
-    model = made(found)
-    kept = SimpleNamespace(config=found.config, merges=found.merges)  # our own model is let go
-    return kept, model
+        found = SimpleNamespace(config=config, model=random_model(config))
+    made(found).save_pretrained(folder)
 
 
 def warm(step: Step) -> Step:
@@ -98,11 +100,11 @@ def certain(module: Any, inputs: Any, out: Any) -> Any:
     return out
 
 
-def encoded(found: Any) -> tuple[Any, Any]:
+def encoded(bundle: Bundle) -> tuple[Any, Any]:
     """The phrase's tokens and which of them count, as `transformers` wants them."""
     import torch
 
-    ids, valid = Tokenizer.read(found.merges).encode(PHRASE, found.config.text_length)
+    ids, valid = read_tokenizer(bundle).encode(PHRASE, bundle.config.text_length)
     return torch.from_numpy(ids).long(), torch.from_numpy(valid).long()
 
 
@@ -154,12 +156,14 @@ def measured(
 ) -> list[dict[str, Any]]:
     """A row for each work and peer. Two processes at a time: three full-size models do not fit 16 GB."""
     side, rows = Bundle.open(bundle).config.image_size, []
-    for work in WORKS:
-        for peer in peers:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "theirs"
+        alone(save, bundle, checkpoint, folder)
+        for work, peer in product(WORKS, peers):
             with (
                 console.status(f"{side} px, {work}, {peer}") as say,
                 working("sam3-edge", ours, bundle, work, threads) as we,
-                working(peer, theirs, bundle, checkpoint, work, threads, PEERS[peer]) as they,
+                working(peer, theirs, folder, bundle, work, threads, PEERS[peer]) as they,
             ):
                 say("measuring")
                 turns = take_turns((they, we), rounds)

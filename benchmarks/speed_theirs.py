@@ -17,7 +17,7 @@ from sam3_edge.spec import ModelConfig
 from .parity_full import random_model
 from .peer_operators import prepare_torchvision
 from .speed_ours import MEMORIES, POINTERS, WORDS, Inputs, coarse_features, small
-from .streaming_peer import made
+from .streaming_peer import made, opened
 
 Array = NDArray[Any]
 
@@ -30,7 +30,7 @@ def save(found: Any, folder: Path) -> None:
 def ready(folder: str) -> None:
     """Load all that a frame needs."""
     started(1)
-    opened(Path(folder))
+    opened(Path(folder), ModelConfig.memory_dim)
 
 
 def without_text(config: ModelConfig) -> ModelConfig:
@@ -71,20 +71,12 @@ def started(threads: int) -> Any:
     return torch
 
 
-def opened(folder: Path) -> Any:
-    """Their model as they load it, with fused attention."""
-    import torch
-    from transformers import Sam3VideoModel
-
-    return Sam3VideoModel.from_pretrained(folder, attn_implementation="sdpa", dtype=torch.float32).eval()
-
-
 class Frame:
     """Their model. Their code runs object by object, as their session does."""
 
     def __init__(self, folder: Path, config: ModelConfig, objects: int, threads: int) -> None:
         torch = started(threads)
-        self.torch, self.config, self.model = torch, config, opened(folder)
+        self.torch, self.config, self.model = torch, config, opened(folder, config.memory_dim)
         self.inputs = Inputs.random(config, objects)
         self.image = torch.from_numpy(self.inputs.image)
         self.words = SimpleNamespace(pooler_output=torch.from_numpy(self.inputs.words))

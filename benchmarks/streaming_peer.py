@@ -11,6 +11,7 @@ compiled kernel: scores are lower there, so detections count earlier, and there 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -109,19 +110,38 @@ def configured(config: ModelConfig) -> Any:
 
 def made(found: Any) -> Any:
     """Their model with the weights of one of our checkpoints, in eval mode."""
+    with memories_of(found.config.memory_dim) as Model:
+        model = Model(configured(found.config))
+    refuse_strangers(*model.load_state_dict(their_weights(found.model), strict=False))
+    return model.eval()
+
+
+def opened(folder: Path, memory_dim: int) -> Any:
+    """The same out of a folder that `made(...).save_pretrained` wrote, with fused attention (SDPA), fp32."""
+    import torch
+
+    with memories_of(memory_dim) as Model:
+        return Model.from_pretrained(folder, attn_implementation="sdpa", dtype=torch.float32).eval()
+
+
+@contextmanager
+def memories_of(dim: int) -> Iterator[Any]:
+    """Their class, for memories of so many channels: 64 is written into the layers that it makes."""
     prepare_torchvision()
     from transformers import Sam3VideoModel, logging
     from transformers.models.sam3_tracker_video import modeling_sam3_tracker_video as theirs
 
     logging.set_verbosity_error()  # it tells on every frame that there are as many objects as there may be
-    config = found.config
-    model = Sam3VideoModel(configured(config))
-    for layer in model.tracker_model.memory_attention.layers:  # 64 is written into theirs
-        layer.cross_attn_image = theirs.Sam3TrackerVideoRoPEAttention(
-            model.tracker_model.config, kv_in_dim=config.memory_dim, rope_k_repeat=True
-        )
-    refuse_strangers(*model.load_state_dict(their_weights(found.model), strict=False))
-    return model.eval()  # the new layers as well: training, theirs drop a tenth of what they look at
+    whole: Any = theirs.Sam3TrackerVideoRoPEAttention
+
+    def narrow(config: Any, kv_in_dim: int | None = None, **rest: Any) -> Any:
+        return whole(config, kv_in_dim=kv_in_dim and dim, **rest)
+
+    theirs.Sam3TrackerVideoRoPEAttention = narrow
+    try:
+        yield Sam3VideoModel
+    finally:
+        theirs.Sam3TrackerVideoRoPEAttention = whole
 
 
 def their_weights(model: Any) -> dict[str, Any]:

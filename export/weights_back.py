@@ -23,7 +23,21 @@ def poured_back(model: Sam3, layout: Layout, shapes: Mapping[str, Sequence[int]]
     these, and where each ends up tells where ours belong. `shapes`: of their tensors, by our names, where the
     loader does more than drop or add a first axis of length 1.
     """
-    ours = model.state_dict()
+    ours, found = model.state_dict(), dict[str, Tensor]()
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for name in ours:
+        parts = tuple(names_of(layout.source(name), layout))
+        groups.setdefault(parts, []).append(name)
+    for parts, names in groups.items():
+        assert not found.keys() & set(parts), parts  # a tensor of theirs is in one group
+        found |= back_of({name: ours[name] for name in names}, layout, shapes, model.config.trunk_heads)
+    return found
+
+
+def back_of(
+    ours: Mapping[str, Tensor], layout: Layout, shapes: Mapping[str, Sequence[int]], heads: int
+) -> dict[str, Tensor]:
+    """The same for tensors of ours that come from the same ones of theirs. SAM 3, all at once: 21 GB."""
     places: dict[str, Tensor] = {}
     count = 0
     for name, target in ours.items():
@@ -36,7 +50,7 @@ def poured_back(model: Sam3, layout: Layout, shapes: Mapping[str, Sequence[int]]
     for name, target in ours.items():
         source = layout.source(name)
         parts = [places[part] for part in names_of(source, layout)]
-        moved = convert(parts, source, len(target), heads=model.config.trunk_heads)
+        moved = convert(parts, source, len(target), heads=heads)
         values[moved.reshape(-1)] = target.reshape(-1)
     return {part: values[place] for part, place in places.items()}
 

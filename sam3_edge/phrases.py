@@ -82,11 +82,14 @@ class Phrases:
 
 def open_phrases(bundle: Bundle, session: Session) -> Phrases:
     """What the bundle can read: its concept pack, and its text encoder if it has one."""
-    tokenizer = None
-    if "text" in bundle.graphs:
-        merges = next((file.path for file in bundle.files if file.path.startswith(MERGES)), MERGES)
-        tokenizer = Tokenizer.read(bundle.file(merges), vocab_size=bundle.config.text_vocab)
+    tokenizer = read_tokenizer(bundle) if "text" in bundle.graphs else None
     return Phrases(session, length=bundle.config.text_length, pack=read_concepts(bundle), tokenizer=tokenizer)
+
+
+def read_tokenizer(bundle: Bundle) -> Tokenizer:
+    """The tokenizer of a bundle with a text encoder."""
+    merges = next((file.path for file in bundle.files if file.path.startswith(MERGES)), MERGES)
+    return Tokenizer.read(bundle.file(merges), vocab_size=bundle.config.text_vocab)
 
 
 def read_phrases(path: Path) -> tuple[str, ...]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from sam3_edge.benchmarks import peers
 from sam3_edge.builtin import builtin_bundle, builtin_checkpoint
@@ -16,29 +14,24 @@ from sam3_edge.timing.turns import Turn
 
 
 @pytest.fixture(scope="module")
-def theirs() -> Any:
-    """`transformers`' model of the built-in weights, and what they were read as."""
-    found, model = peers.weights(builtin_bundle(), builtin_checkpoint())
-    model.detector_model.register_forward_hook(peers.certain)
-    model.max_num_objects = 1
-    return found, model
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built-in weights as `transformers` reads them."""
+    path = tmp_path_factory.mktemp("peers") / "theirs"
+    peers.save(builtin_bundle(), builtin_checkpoint(), path)
+    return path
 
 
-def test_a_picture_is_the_same_work(theirs: Any) -> None:
-    found, model = theirs
-    with torch.inference_mode():
-        step = peers.warm(peers.cut_pictures(model, *peers.encoded(found), found.config.image_size))
-        mask = step()
+def test_a_picture_is_the_same_work(folder: Path) -> None:
+    with peers.theirs(folder, builtin_bundle(), "picture", 1, False) as theirs:
+        mask = theirs()
     with peers.ours(builtin_bundle(), "picture", 1) as ours:
         (answer,) = ours()
     assert mask.shape == (1, 1, *SIZE) and answer.masks.shape == (1, *SIZE)
 
 
-def test_a_clip_is_the_same_work(theirs: Any) -> None:
-    found, model = theirs
-    with torch.inference_mode():
-        step = peers.warm(peers.follow_clip(model, *peers.encoded(found), found.config.image_size))
-        (mask,) = step()
+def test_a_clip_is_the_same_work(folder: Path) -> None:
+    with peers.theirs(folder, builtin_bundle(), "clip", 1, False) as theirs:
+        (mask,) = theirs()
     with peers.ours(builtin_bundle(), "clip", 1) as ours:
         result = ours()
     assert mask.shape == (1, 1, *SIZE) and result.masks.shape == (1, *SIZE)
