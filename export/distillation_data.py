@@ -7,7 +7,7 @@ as far as the source knows: a student that is never asked in vain finds everythi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sam3_edge.errors import UsageError
-from sam3_edge.judge.datasets import PictureSet, open_dataset
+from sam3_edge.errors import SourceError, UsageError
+from sam3_edge.judge.case import PictureCase
+from sam3_edge.judge.datasets import AnySet, ClipSet, open_dataset
 from sam3_edge.phrases import read_phrases
 from sam3_edge.picture import read_picture
 from sam3_edge.resize import resize_picture
@@ -95,22 +96,40 @@ def open_source(data: str, *, pictures: Path | None, phrases: Path | None, photo
     if pictures is None:
         raise UsageError(f"data {data}: a document needs the folder of its pictures: set `pictures`")
     documented = open_dataset([data])
-    if not isinstance(documented, PictureSet):
-        raise UsageError(f"data {data}: that is a document of clips; give one of pictures")
-    return labelled(documented, pictures)
+    if isinstance(documented, ClipSet) and not documented.frames:
+        raise UsageError(f"data {data}: it does not name the frames of its clips; give a SA-Co document")
+    return labelled(mentions(documented), pictures)
 
 
-def labelled(found: PictureSet, folder: Path) -> Phrased:
-    """By picture. Where a document knows no phrase that is absent, those of other pictures are asked."""
-    present: dict[str, list[str]] = {}
-    absent: dict[str, list[str]] = {}
+def mentions(found: AnySet) -> Iterator[tuple[str, str, bool]]:
+    """Picture, phrase, and whether it is there. A clip's frames are pictures; a phrase of the clip is absent
+    only from clips without it: behind something else it may be there all the same."""
     for case in found.cases:
         name, phrase = found.asked[case.key]
-        there = any(len(masks) for masks in case.truths)
+        if isinstance(case, PictureCase):
+            yield name, phrase, any(len(masks) for masks in case.truths)
+            continue
+        objects = case.truth.objects.values()
+        assert isinstance(found, ClipSet)
+        for frame, file in enumerate(found.frames[name]):
+            if (seen := any(masklet[frame] for masklet in objects)) or not objects:
+                yield file, phrase, seen
+
+
+def labelled(mentioned: Iterable[tuple[str, str, bool]], folder: Path) -> Phrased:
+    """By picture. Where a document knows no phrase that is absent, those of other pictures are asked.
+
+    Raises `SourceError` if the folder lacks a picture.
+    """
+    present: dict[str, list[str]] = {}
+    absent: dict[str, list[str]] = {}
+    for name, phrase, there in mentioned:
         present.setdefault(name, []).extend([phrase] * there)
         absent.setdefault(name, []).extend([phrase] * (not there))
     every = sorted({phrase for phrases in present.values() for phrase in phrases})
     names = sorted(present)
+    if lacking := next((folder / name for name in names if not (folder / name).is_file()), None):
+        raise SourceError(f"{lacking}: no such picture; if it is a frame of a video, write its frames there")
     others = [absent[name] or [word for word in every if word not in present[name]] for name in names]
     return Phrased([folder / name for name in names], [present[name] for name in names], others)
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sam3_edge.judge.answering import by_medium
-from sam3_edge.judge.case import Clip, Masklet, encode
+from sam3_edge.judge.case import Clip, encode
 from sam3_edge.judge.datasets import ClipQuestion
 from sam3_edge.loop.delayed import Delayed
+from sam3_edge.loop.events import FrameResult
 from sam3_edge.loop.settings import Settings
 from sam3_edge.loop.tracker import Tracker
 from sam3_edge.segmenter import Segmenter
@@ -37,21 +38,30 @@ def answer_clips(
 
 def follow(tracker: Tracker, group: Sequence[ClipQuestion]) -> dict[str, Clip]:
     """The answers of a tracker that looks for every question's concept, all about one clip."""
-    frames = group[0][1]
-    found: dict[str, dict[int, list[bytes | None]]] = {str(concept): {} for _, _, concept in group}
+    found = gather(Delayed(tracker).follow(group[0][1]), [str(concept) for _, _, concept in group])
+    return {case.key: found[str(concept)] for case, _, concept in group}
+
+
+def gather(results: Iterable[FrameResult], concepts: Iterable[str]) -> dict[str, Clip]:
+    """What the results of all frames of a clip say of each concept."""
+    found: dict[str, dict[int, dict[int, bytes]]] = {concept: {} for concept in concepts}
     scores: dict[int, float] = {}
-    for time, seen in enumerate(Delayed(tracker).follow(frames)):
+    size, frames = (0, 0), 0
+    for frames, seen in enumerate(results, 1):
+        size = (seen.masks.shape[1], seen.masks.shape[2])
         for place, number in enumerate(seen.ids.tolist()):
             masklets = found[str(seen.concepts[place])]
-            masklets.setdefault(number, [None] * len(frames))[time] = encode(seen.masks[place])
+            masklets.setdefault(number, {})[frames - 1] = encode(seen.masks[place])
             scores[number] = float(seen.scores[place])
-    answers = {}
-    for case, _, concept in group:
-        objects: dict[int, Masklet] = {n: tuple(masks) for n, masks in found[str(concept)].items()}
-        answers[case.key] = Clip(
-            case.truth.size, len(frames), objects, {number: scores[number] for number in objects}
+    return {
+        concept: Clip(
+            size,
+            frames,
+            {n: tuple(masks.get(time) for time in range(frames)) for n, masks in masklets.items()},
+            {n: scores[n] for n in masklets},
         )
-    return answers
+        for concept, masklets in found.items()
+    }
 
 
 def clip_predictions(answers: Mapping[str, Clip]) -> list[dict[str, Any]]:

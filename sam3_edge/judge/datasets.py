@@ -80,9 +80,13 @@ class PictureSet(Dataset[PictureCase]):
 
 @dataclass(frozen=True)
 class ClipSet(Dataset[ClipCase]):
-    """Concepts in clips. `questions`: the cases with the frames [T, H, W, 3] of their clips, in a row."""
+    """Concepts in clips. `questions`: the cases with the frames [T, H, W, 3] of their clips, in a row.
+
+    `frames`: file names of a clip's frames, by its name, where the document tells them.
+    """
 
     questions: ClipQuestions | None = None
+    frames: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 AnySet: TypeAlias = "PictureSet | ClipSet"

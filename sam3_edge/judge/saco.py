@@ -83,7 +83,8 @@ def read_veval(path: Path, document: Any) -> ClipSet:
         asked[key := key_of(names[video], phrases[category])] = Asked(names[video], phrases[category])
         size, frames = clip_size(videos[video], where=f"{path}, video {video}")
         cases.append(ClipCase(key, Clip(size, frames, found)))
-    return ClipSet(path.name, tuple(cases), asked, names, phrases)
+    files = {names[key]: [str(file) for file in row["file_names"]] for key, row in videos.items()}
+    return ClipSet(path.name, tuple(cases), asked, names, phrases, frames=files)
 
 
 def clip_name(row: Any, *, where: str) -> str:

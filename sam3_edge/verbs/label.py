@@ -22,7 +22,8 @@ from sam3_edge.verbs.options import COUNT, FOLDER, as_json, overwrite
 @click.option(
     "--agreement", default=0.75, show_default=True, help="IoU with the same object in the mirror image."
 )
-@click.option("--negatives", default=3, show_default=True, help="Absent phrases kept of each picture.")
+@click.option("--negatives", default=3, show_default=True, help="Absent phrases kept of each.")
+@click.option("--clips", is_flag=True, help="SOURCES are videos, folders of frames, or folders of either.")
 @click.option("--threads", type=COUNT, help="Processor threads.")
 @click.option(
     "-o", "--output", type=FOLDER, default=Path("labels.json"), show_default=True, help="The document."
@@ -37,30 +38,46 @@ def command(
     absence: float,
     agreement: float,
     negatives: int,
+    clips: bool,
     threads: int | None,
     output: Path,
     overwrite: bool,
     json_: bool,
 ) -> None:
-    """Label pictures in SOURCES for a list of phrases, as a SA-Co document that `distill` and `eval` read."""
+    """Label pictures in SOURCES, or clips, for a list of phrases, as a SA-Co document.
+
+    `distill` learns from it, and `eval` judges by it.
+    """
     import json
 
     from sam3_edge import console, load
+    from sam3_edge.clip_labelling import ClipLabels, find_clips, label_clips
     from sam3_edge.errors import UsageError
-    from sam3_edge.labelling import Gates, label
+    from sam3_edge.labelling import Gates, Labels, label
     from sam3_edge.phrases import read_phrases
-    from sam3_edge.run import find_pictures
+    from sam3_edge.run import VIDEOS, find_pictures
     from sam3_edge.writing import write_file
 
     if output.exists() and not overwrite:
         raise UsageError(f"{output} exists: pass --overwrite or another -o")
     gates = Gates(margin=margin, absence=absence, agreement=agreement, negatives=negatives)
-    words, found = read_phrases(phrases), find_pictures(sources)
-    with load(bundle, threads=threads) as segmenter, console.progress("label", len(found)) as advance:
-        made = label(segmenter, found, words, gates, advance=advance)
+    words = read_phrases(phrases)
+    pictures = [] if clips else find_pictures(sources)
+    if video := next((path for path in pictures if path.suffix.lower() in VIDEOS), None):
+        raise UsageError(f"{video} is a video: pass --clips")
+    moving = find_clips(sources) if clips else {}
+    with (
+        load(bundle, threads=threads) as segmenter,
+        console.progress("label", len(pictures) + len(moving)) as advance,
+    ):
+        made: Labels | ClipLabels
+        if clips:
+            made = label_clips(segmenter, moving, words, gates, advance=advance)
+        else:
+            made = label(segmenter, pictures, words, gates, advance=advance)
     write_file(output, json.dumps(made.to_json()).encode(), overwrite=overwrite)
     for row in made.skipped:
-        console.note(f"skipped {row['file_name']}: {row['reason']}")
+        console.note("skipped {}: {}".format(*row.values()))
     report = {"labels": str(output), **dict(sorted(made.counts.items()))}
     if json_:
         console.emit(report)
