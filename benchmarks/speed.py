@@ -28,7 +28,7 @@ from . import speed_ours, speed_theirs
 from .document import errors_told, write_document
 from .machine import facts
 from .paired import Comparison, compare, shell
-from .speed_models import FLAVOURS, Place
+from .speed_models import POOL, Place
 from .turns import Side
 
 # What each row is measured with: memory attention alone is not compressed, and a picture has no memories.
@@ -85,8 +85,8 @@ class Row:
 def sides(row: Row, place: Place) -> tuple[Callable[[], Side], Callable[[], Side]]:
     """How to start theirs and ours."""
     if row.name == "attention":
-        flavour = FLAVOURS[row.kind]
-        ours = partial(Side, speed_ours.attention, flavour.of(place.config), flavour.fused, place.threads)
+        config = replace(place.config, memory_pool=POOL) if row.kind == "pooled" else place.config
+        ours = partial(Side, speed_ours.attention, config, row.kind != "plain", place.threads)
         return partial(Side, speed_theirs.attention, place.config, place.threads), ours
     objects = OBJECTS if row.name == "frame" else 0
     theirs = partial(Side, speed_theirs.whole, place.theirs(), place.config, objects, place.threads)
