@@ -10,10 +10,9 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from .document import errors_told, write_document
 from .machine import facts
 from .paired import Comparison, compare, shell
 from .speed_models import POOL, Place
-from .turns import Side
+from .turns import Side, side
 
 # What each row is measured with: memory attention alone is not compressed, and a picture has no memories.
 ROWS = {
@@ -39,6 +38,7 @@ ROWS = {
     "start": ("plain", "fused", "w8"),
 }
 SAME, POOLED = ("plain", "fused"), ("pooled", "w8-pooled")
+THEIRS, OURS = "transformers", "sam3-edge"
 OBJECTS = 5
 # Ours gives the detector a token of the picture, which theirs leaves out where there are no boxes.
 CHECKED = {"picture": "check picture"}
@@ -82,15 +82,18 @@ class Row:
         return EQUAL[output] if self.kind in SAME else NEAR
 
 
-def sides(row: Row, place: Place) -> tuple[Callable[[], Side], Callable[[], Side]]:
-    """How to start theirs and ours."""
+Began = AbstractContextManager[Side]
+
+
+def sides(row: Row, place: Place) -> tuple[Began, Began]:
+    """Theirs and ours."""
     if row.name == "attention":
         config = replace(place.config, memory_pool=POOL) if row.kind == "pooled" else place.config
-        ours = partial(Side, speed_ours.attention, config, row.kind != "plain", place.threads)
-        return partial(Side, speed_theirs.attention, place.config, place.threads), ours
+        ours = side(OURS, speed_ours.attention, config, row.kind != "plain", place.threads)
+        return side(THEIRS, speed_theirs.attention, place.config, place.threads), ours
     objects = OBJECTS if row.name == "frame" else 0
-    theirs = partial(Side, speed_theirs.whole, place.theirs(), place.config, objects, place.threads)
-    return theirs, partial(Side, speed_ours.whole, place.bundle(row.kind), objects, place.threads)
+    theirs = side(THEIRS, speed_theirs.whole, place.theirs(), place.config, objects, place.threads)
+    return theirs, side(OURS, speed_ours.whole, place.bundle(row.kind), objects, place.threads)
 
 
 def measure(row: Row, place: Place, pairs: int) -> dict[str, Any]:
@@ -98,9 +101,8 @@ def measure(row: Row, place: Place, pairs: int) -> dict[str, Any]:
     if row.name == "start":
         return told(row, start(row, place, pairs))
     begin_theirs, begin_ours = sides(row, place)
-    with ExitStack() as stack:
-        theirs, ours = (stack.enter_context(begin()) for begin in (begin_theirs, begin_ours))
-        errors = differences(*(side.ask(CHECKED.get(row.name, row.name))[1] for side in (theirs, ours)))
+    with begin_theirs as theirs, begin_ours as ours:
+        errors = differences(*(one.ask(CHECKED.get(row.name, row.name))[1] for one in (theirs, ours)))
         if bad := {n: e for n, e in errors.items() if not e <= row.limit(n)}:
             raise CheckError(f"{row}: answers differ from PyTorch's by {bad}")
         found = compare(

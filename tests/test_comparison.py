@@ -6,7 +6,9 @@ import copy
 import csv
 import io
 import json
-from multiprocessing import Pipe
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 from commands import Command
 from test_eval import frozen_set
 
+from sam3_edge.alone import answering
 from sam3_edge.bundle import Bundle
 from sam3_edge.errors import CheckError, ResourceError, UsageError
 from sam3_edge.judge.datasets import open_dataset
@@ -82,13 +85,17 @@ def test_bundles_take_turns_in_processes_of_their_own(
     exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []
-    turn_of = Worker.turn
 
-    def noted(self: Worker, frames: int) -> Turn:
-        order.append(self.name)
-        return turn_of(self, frames)
+    @contextmanager
+    def noted(name: str, *arguments: Any) -> Iterator[Worker]:
+        def turn(frames: int) -> Turn:
+            order.append(name)
+            return worker(frames)
 
-    monkeypatch.setattr(Worker, "turn", noted)
+        with working(name, *arguments) as worker:
+            yield turn
+
+    monkeypatch.setattr("sam3_edge.timing.turns.working", noted)
     places = (exported, Path(f"{exported}/../{exported.name}"))
     plans = [Plan(place, size=(60, 80), warmup=1, threads=1) for place in places]
     found = in_turns(plans, 1, Rounds(6, 2))
@@ -103,10 +110,13 @@ def test_bundles_take_turns_in_processes_of_their_own(
 def test_a_process_that_fails_or_dies(exported: Path) -> None:
     with pytest.raises(UsageError, match="this bundle finds"):
         working("x", following, Plan(exported), 10_000).__enter__()
-    ours, theirs = Pipe()
-    theirs.close()
-    with pytest.raises(ResourceError, match="x: its process ended"):
-        Worker("x", ours).hear()
+    with answering("x", dying) as ask, pytest.raises(ResourceError, match="x: its process ended"):
+        ask(0)
+
+
+@contextmanager
+def dying() -> Iterator[Any]:
+    yield os._exit
 
 
 def test_bundles(command: Command, exported: Path, exported_half: Path, tmp_path: Path) -> None:

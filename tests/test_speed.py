@@ -14,7 +14,7 @@ from tiny_export import CONFIG
 from sam3_edge.benchmarks import speed_ours, speed_theirs
 from sam3_edge.benchmarks.document import write_document
 from sam3_edge.benchmarks.speed import Row, failures, merged
-from sam3_edge.benchmarks.turns import Side
+from sam3_edge.benchmarks.turns import side
 from sam3_edge.errors import CheckError, ResourceError
 from sam3_edge.export.threads import use_threads
 
@@ -29,14 +29,14 @@ def tasks(number: int) -> Mapping[str, Callable[[], Any]]:
 
 
 def test_a_side_works_in_its_own_process() -> None:
-    with Side(tasks, 21) as side:
-        times, found = side.ask("double")
+    with side("it", tasks, 21) as it:
+        times, found = it.ask("double")
         assert found == 42 and times.wall > 0
-        assert side.peak_gb() > 0.01
+        assert it.peak_gb() > 0.01
         with pytest.raises(CheckError, match="it fails"):
-            side.ask("fail")
+            it.ask("fail")
         with pytest.raises(ResourceError, match="ended"):
-            side.ask("double")
+            it.ask("double")
 
 
 def test_attention_is_theirs() -> None:

@@ -6,16 +6,16 @@ A machine is never quiet and gets slower as it gets warm. In turns, both meet th
 from __future__ import annotations
 
 import math
-import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from multiprocessing.connection import Connection
 from typing import Any
 
-from sam3_edge.errors import EdgeError, ResourceError, UsageError
+from sam3_edge.alone import answering
+from sam3_edge.errors import UsageError
 from sam3_edge.machine.memory import peak_mb, resident_mb
 from sam3_edge.segmenter import load
 from sam3_edge.timing.following import begin, check_born
@@ -25,6 +25,7 @@ from sam3_edge.timing.running import QUICK_WARM, Plan
 LEAST_ROUNDS = 6  # of fewer pairs an interval says too much: of five, one in 16 is on one side by chance
 
 Step = Callable[[], Any]  # one frame
+Begun = Callable[..., AbstractContextManager[Step]]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Turn:
     processor: float
     resident: tuple[float, ...]
     peak_mb: float
+
+
+Worker = Callable[[int], Turn]  # so many frames
 
 
 @dataclass(frozen=True)
@@ -66,17 +70,6 @@ def turn(step: Step, frames: int) -> Turn:
     return Turn(tuple(seconds), time.process_time() - used, tuple(resident), peak_mb())
 
 
-def obey(pipe: Connection, begun: Callable[..., AbstractContextManager[Step]], *arguments: object) -> None:
-    """A process's whole life: get ready, say so, and take turns of as many frames as it is told to."""
-    try:
-        with begun(*arguments) as step:
-            pipe.send(None)
-            while asked := pipe.recv():
-                pipe.send(turn(step, asked))
-    except EdgeError as error:
-        pipe.send(error)
-
-
 @contextmanager
 def following(plan: Plan, count: int | None) -> Iterator[Step]:
     """A bundle that has warmed up, and so many objects that it follows."""
@@ -90,50 +83,16 @@ def following(plan: Plan, count: int | None) -> Iterator[Step]:
         yield lambda: tracker.step(next(frames))
 
 
-@dataclass(frozen=True)
-class Worker:
-    """Such a process, from outside."""
-
-    name: str
-    pipe: Connection
-
-    def hear(self) -> Turn | None:
-        """What it says next. Raises what it raised, and `ResourceError` if it is no more."""
-        try:
-            said = self.pipe.recv()
-        except EOFError:
-            raise ResourceError(f"{self.name}: its process ended: see above, or free some memory") from None
-        if isinstance(said, EdgeError):
-            raise said
-        assert said is None or isinstance(said, Turn)
-        return said
-
-    def turn(self, frames: int) -> Turn:
-        """Follow so many frames."""
-        self.pipe.send(frames)
-        done = self.hear()
-        assert done is not None
-        return done
-
-
 @contextmanager
-def working(
-    name: str, begun: Callable[..., AbstractContextManager[Step]], *arguments: object
-) -> Iterator[Worker]:
-    """A process of its own that is ready for its turn; it ends with the block."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=obey, args=(theirs, begun, *arguments), daemon=True)
-    process.start()
-    theirs.close()
-    try:
-        worker = Worker(name, ours)
-        worker.hear()
-        yield worker
-    finally:
-        process.terminate()
-        process.join()
-        ours.close()
+def turning(begun: Begun, *arguments: object) -> Iterator[Worker]:
+    """What takes turns of as many frames as it is told to."""
+    with begun(*arguments) as step:
+        yield partial(turn, step)
+
+
+def working(name: str, begun: Begun, *arguments: object) -> AbstractContextManager[Worker]:
+    """The same in a process of its own. Raises what `answering` raises."""
+    return answering(name, turning, begun, *arguments)
 
 
 def take_turns(
@@ -144,7 +103,7 @@ def take_turns(
     for number in range(rounds.rounds):
         first = number % len(workers)
         for place in chain(range(first, len(workers)), range(first)):
-            turns[place].append(workers[place].turn(rounds.frames))
+            turns[place].append(workers[place](rounds.frames))
         advance(1)
     return turns
 
