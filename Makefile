@@ -29,11 +29,12 @@ frame-full:
 host:
 	python -m sam3_edge.benchmarks.host --output benchmarks/results/host.json
 
-# Ours against `transformers` in turns: about 25 processor minutes at 336 px; at 1008 px about two hours, and 11 GB.
+# Ours against `transformers` in turns: about 25 processor minutes at 336 px; at 1008 px about three hours, and 11 GB.
 .PHONY: speed
 speed:
 	python -m sam3_edge.benchmarks.speed --kind plain --kind fused --output benchmarks/results/speed.json
-	python -m sam3_edge.benchmarks.speed --kind fused --kind w8 --size 1008 --output benchmarks/results/speed.json
+	python -m sam3_edge.benchmarks.speed --size 1008 --kind fused --kind w8 --kind pooled --kind w8-pooled \
+		--output benchmarks/results/speed.json
 
 # What each way to be faster buys and costs, on the built-in model: about 25 processor minutes.
 .PHONY: tiers

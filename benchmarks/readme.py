@@ -1,10 +1,11 @@
-"""The README's tables of measurements, out of committed JSON: `python -m sam3_edge.benchmarks.readme`."""
+"""Tables of measurements in the pages, out of committed JSON: `python -m sam3_edge.benchmarks.readme`."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -14,7 +15,7 @@ from sam3_edge.timing.percentiles import told
 from sam3_edge.timing.report import label, read, runs_of
 from sam3_edge.writing import write_file
 
-from . import peers
+from . import peers, speed, tiers
 from .document import finish
 from .judge_rows import ONNX, cell
 from .markdown import table
@@ -86,21 +87,25 @@ def judged(root: Path) -> dict[str, str]:
     return {document["bundle"]: cell(next(rows)["cg_f1"])}
 
 
-def beside(root: Path) -> str:
-    """The same work by other programs."""
-    return peers.markdown(json.loads((root / RESULTS / "peers.json").read_text()))
+def told_by(module: ModuleType, name: str) -> Callable[[Path], str]:
+    """The table of one result, as its benchmark writes it."""
+    return lambda root: str(module.markdown(json.loads((root / RESULTS / f"{name}.json").read_text())))
 
 
-BLOCKS: dict[str, Callable[[Path], str]] = {"devices": devices, "peers": beside}
+PAGES: dict[str, dict[str, Callable[[Path], str]]] = {
+    "README.md": {"devices": devices, "peers": told_by(peers, "peers")},
+    "docs/performance.md": {"speed": told_by(speed, "speed"), "tiers": told_by(tiers, "tiers")},
+}
 
 
-def filled(text: str, root: Path) -> str:
-    """The README with every table that a mark stands for, as the JSON is now."""
-    for name, block in BLOCKS.items():
+def filled(page: str, root: Path) -> str:
+    """A page with every table that a mark stands for, as the JSON is now."""
+    text = (root / page).read_text()
+    for name, block in PAGES[page].items():
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
-        assert rest and after, f"README.md has no place for {name}"
+        assert rest and after, f"{page} has no place for {name}"
         text = before + begin + block(root) + end + after
     return text
 
@@ -108,15 +113,14 @@ def filled(text: str, root: Path) -> str:
 @click.command()
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a table is not as the JSON is.")
 def main(check: bool) -> None:
-    """Write the README's tables, and the page and the row beside every report of a device."""
-    path = ROOT / "README.md"
-    text = path.read_text()
-    made = filled(text, ROOT)
+    """Write the tables, and the page and the row beside every report of a device."""
     if check:
-        finish(["README.md: run python -m sam3_edge.benchmarks.readme"] if made != text else [])
+        stale = [page for page in PAGES if filled(page, ROOT) != (ROOT / page).read_text()]
+        finish([f"{page}: run python -m sam3_edge.benchmarks.readme" for page in stale])
     for report in reports(ROOT):
         output.write(read(report), report.parent, overwrite=True)
-    write_file(path, made.encode(), overwrite=True)
+    for page in PAGES:
+        write_file(ROOT / page, filled(page, ROOT).encode(), overwrite=True)
 
 
 if __name__ == "__main__":

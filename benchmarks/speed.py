@@ -26,6 +26,7 @@ from sam3_edge.spec import ModelConfig
 from . import speed_ours, speed_theirs
 from .document import errors_told, write_document
 from .machine import facts
+from .markdown import table
 from .paired import Comparison, compare, shell
 from .speed_models import POOL, Place
 from .turns import Side, side
@@ -155,29 +156,37 @@ def failures(row: dict[str, Any]) -> list[str]:
     return bad
 
 
-def show(rows: list[dict[str, Any]]) -> None:
-    """The table for people."""
-    lines = []
-    for row in rows:
-        ratio, peaks = row["ratio"]["processor"], row.get("peak_gb")
-        lines.append(
-            (
-                row["row"],
-                *(f"{row[side]['processor']:.2f}" for side in ("a", "b")),
-                f"{ratio['median']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]",
-                f"{row['roofline']['gflops']['median']:.0f}",
-                f"{peaks['theirs']} / {peaks['ours']}" if peaks else "",
-            )
-        )
-    heads = (
-        "",
-        "theirs, processor s",
-        "ours",
-        "theirs / ours, 95 % interval",
-        "GFLOP/s meanwhile",
-        "peak GB",
+HEAD = (
+    *("", "ours is", "theirs, processor s", "ours", "theirs / ours, 95 % interval", "wanted"),
+    *("peak GB: theirs / ours", "ours / theirs", "wanted"),
+)
+
+
+def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of one row, for people."""
+    ratio, peaks, (least, most) = row["ratio"]["processor"], row.get("peak_gb"), row["target"]
+    what, kind = row["row"].split(", ")
+    return (
+        what if row["layers"] == ModelConfig.trunk_layers else f"{what}, {row['layers']} layers",
+        kind,
+        *(f"{row[side]['processor']:.2f}" for side in ("a", "b")),
+        f"{ratio['median']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})",
+        f"{least:g}" if least else "",
+        f"{peaks['theirs']} / {peaks['ours']}" if peaks else "",
+        f"{peaks['ours'] / peaks['theirs']:.2f}" if peaks else "",
+        f"{most:g}" if most else "",
     )
-    console.table("transformers and sam3-edge in turns", heads, lines, out=True)
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """The table for a page."""
+    return table(HEAD, map(cells, sorted(document["rows"], key=order)))
+
+
+def order(row: Mapping[str, Any]) -> tuple[int, int, int]:
+    """By size, by what is run, by how."""
+    name, size, _, kind = row["row"].replace(",", "").split()
+    return int(size), list(ROWS).index(name), ROWS["frame"].index(kind)
 
 
 @click.command()
@@ -217,7 +226,7 @@ def main(
                     rows.append(measure(Row(name, size, kind), place, pairs) | {"layers": layers})
                     if output is not None:
                         write_document(output, merged(output, rows[-1]))
-    show(rows)
+    console.table("transformers and sam3-edge in turns", HEAD, list(map(cells, rows)), out=True)
     bad = [line for row in rows for line in failures(row)]
     for line in bad:
         console.note(line)

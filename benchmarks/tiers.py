@@ -128,14 +128,15 @@ def cells(row: Mapping[str, Any], first: Mapping[str, Any]) -> tuple[str, ...]:
     return (row["tier"], *sizes, f"{score['value']:.3f}", apart)
 
 
-def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+def markdown(document: Mapping[str, Any]) -> str:
     """The table for a page."""
+    rows = document["rows"]
     return table(HEAD, [cells(row, rows[0]) for row in rows])
 
 
 @click.command()
 @click.option("--clips", type=COUNT, default=32, show_default=True, help="Of the 64 frozen ones.")
-@click.option("--output", type=click.Path(path_type=Path), help="The JSON; a .md beside it. Default: print.")
+@click.option("--output", type=click.Path(path_type=Path), help="The JSON. Default: print.")
 def main(clips: int, output: Path | None) -> None:
     """Follow the frozen clips in every tier, one after the other."""
     found: list[tuple[Tier, dict[str, Any]]] = []
@@ -143,22 +144,21 @@ def main(clips: int, output: Path | None) -> None:
         for tier in TIERS:
             alone(make, tier, Path(scratch))
             found.append((tier, alone(follow, tier, Path(scratch), clips)))
-            rows = judged(found, clips)
+            told = document(judged(found, clips), clips)
             if output is not None:
-                write_document(output, document(rows, clips, finished=len(rows) == len(TIERS)))
-                output.with_suffix(".md").write_text(markdown(rows), encoding="ascii")
+                write_document(output, told)
     if output is None:
-        console.emit(document(rows, clips, finished=True))
-    click.echo(markdown(rows), err=True)
+        console.emit(told)
+    click.echo(markdown(told), err=True)
 
 
-def document(rows: Sequence[Mapping[str, Any]], clips: int, *, finished: bool) -> dict[str, Any]:
+def document(rows: Sequence[Mapping[str, Any]], clips: int) -> dict[str, Any]:
     """All that there is to say."""
     return {
         "what": "the built-in model on one thread of ONNX Runtime, the same frozen clips in every tier",
         "machine": facts("onnxruntime", "numpy"),
         "clips": {"hash": frozen_clips.HASH, "count": clips},
-        "finished": finished,
+        "finished": len(rows) == len(TIERS),
         "rows": list(rows),
     }
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from sam3_edge.benchmarks import readme
 from sam3_edge.builtin import builtin_bundle
 from sam3_edge.bundle import Bundle
@@ -17,9 +19,9 @@ ROOT = Path(__file__).parents[1]
 DEVICES = ROOT / "benchmarks/results/devices"
 
 
-def test_the_readme_is_what_the_command_writes() -> None:
-    text = (ROOT / "README.md").read_text()
-    assert readme.filled(text, ROOT) == text, "python -m sam3_edge.benchmarks.readme"
+@pytest.mark.parametrize("page", readme.PAGES)
+def test_pages_are_what_the_command_writes(page: str) -> None:
+    assert readme.filled(page, ROOT) == (ROOT / page).read_text(), "python -m sam3_edge.benchmarks.readme"
 
 
 def test_reports_of_the_builtin_model_are_of_what_ships() -> None:

@@ -15,7 +15,7 @@ def test_tiers_are_judged_beside_the_first(tmp_path: Path) -> None:
     first, second = judged(found, 1)
     assert first["j_and_f"]["difference"] == 0
     assert second["j_and_f"]["value"] != first["j_and_f"]["value"]
-    lines = markdown([first, second]).splitlines()
+    lines = markdown({"rows": [first, second]}).splitlines()
     assert lines[2].startswith("| often |") and lines[2].endswith("| - |") and "| seldom |" in lines[3]
 
 
