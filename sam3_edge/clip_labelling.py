@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from sam3_edge.concept import Concept
-from sam3_edge.errors import EdgeError, SourceError, UsageError
+from sam3_edge.errors import SourceError, UsageError
 from sam3_edge.judge.case import Clip, Masks
 from sam3_edge.judge.clip_answering import gather
 from sam3_edge.judge.region import overlaps, presence
@@ -125,7 +125,10 @@ def label_clips(
     *,
     advance: Callable[[int], object] = lambda count: None,
 ) -> ClipLabels:
-    """Label every clip. One that cannot be read, or that was there before, is skipped and named."""
+    """Label every clip. One that cannot be read, or that was there before, is skipped and named.
+
+    Raises `UsageError` for a bundle without a tracker.
+    """
     made, seen = ClipLabels(), dict[str, str]()
     for name, path in clips.items():
         advance(1)
@@ -135,7 +138,7 @@ def label_clips(
             if (twin := seen.setdefault(pixels, name)) != name:
                 raise SourceError(f"the same pixels as {twin}")
             found = asked_thrice(segmenter, video, frames, phrases, gates)
-        except EdgeError as error:
+        except SourceError as error:
             made.skipped.append({"video_name": name, "reason": str(error)})
             continue
         made.videos.append(
