@@ -1,9 +1,10 @@
 """What each pass of a distillation is worth: `python -m sam3_edge.benchmarks.distill_arms --help`.
 
 The built-in model teaches the `toy` student, 23 % of its trunk's multiplications, in three ways with as many
-steps: features alone (P1), outputs alone (P3), half of each (P1+P3). Each pass takes the better of the same
-two rates, chosen by its own losses on a seed that is judged by nothing; then every way is taken with every
-seed, and each student is asked the frozen questions. Stop it at any time; called again it goes on.
+steps: features alone (P1), outputs alone (P3), half of each (P1+P3). Each pass takes the best of the same
+rates, chosen by its own losses on a seed that is judged by nothing, outputs once from the start and once after
+features; then every way is taken with every seed, and each student is asked the frozen questions. Stop it at
+any time; called again it goes on.
 """
 
 from __future__ import annotations
@@ -27,8 +28,14 @@ from .distill_scores import CLIPS, PICTURES, scores_of_student, scores_of_teache
 from .document import errors_told, write_document
 from .machine import facts
 
-ARMS = {"P1": ("features",), "P3": ("outputs",), "P1+P3": ("features", "outputs")}
-RATES = (1e-3, 3e-3)
+AFTER = "outputs after features"
+# The kinds of passes of each way, and what their rate is tuned as.
+ARMS = {
+    "P1": {"features": "features"},
+    "P3": {"outputs": "outputs"},
+    "P1+P3": {"features": "features", "outputs": AFTER},
+}
+RATES = (3e-4, 1e-3, 3e-3)
 TUNING_SEED = 99
 EVERY = 25  # steps that a line of the committed log sums up
 
@@ -44,12 +51,12 @@ class Plan:
     clips: int
 
 
-def recipe_of(folder: Path, kinds: tuple[str, ...], steps: int, rates: Mapping[str, float], seed: int) -> Any:
-    """One distillation; its passes share the steps."""
+def recipe_of(folder: Path, rates: Mapping[str, float], steps: int, seed: int, start: str = "") -> Any:
+    """One distillation of the kinds of `rates`, which share the steps; `start`: a student to go on from."""
     parts = registry.load_module("export", "distillation_recipe")
-    passes = tuple(parts.Pass(kind, steps // len(kinds), rates[kind], 4, 2, 1) for kind in kinds)
-    data = parts.Data(photographs=True)
-    return parts.Recipe(str(folder), parts.Trunk("toy"), passes, data=data, seed=seed, save_every=50)
+    passes = tuple(parts.Pass(kind, steps // len(rates), rate, 4, 2, 1) for kind, rate in rates.items())
+    trunk, data = parts.Trunk("toy", weights=start), parts.Data(photographs=True)
+    return parts.Recipe(str(folder), trunk, passes, data=data, seed=seed, save_every=50)
 
 
 def distil(recipe: Any) -> Path:
@@ -71,18 +78,22 @@ def last_loss(folder: Path) -> float:
 
 
 def tune(folder: Path, plan: Plan) -> dict[str, dict[str, float]]:
-    """The last loss by pass and rate."""
+    """The last loss by what is tuned and rate."""
     found: dict[str, dict[str, float]] = {}
-    for kind in ("features", "outputs"):
+    for stage in ("features", "outputs", AFTER):
+        kind, start = stage, ""
+        if stage == AFTER:
+            best = best_rates(found)["features"]
+            kind, start = "outputs", str(folder / f"tuning_features_{best:g}" / "student.safetensors")
         for rate in RATES:
-            place = folder / f"tuning_{kind}_{rate:g}"
-            made = distil(recipe_of(place, (kind,), plan.tuning, {kind: rate}, TUNING_SEED))
-            found.setdefault(kind, {})[f"{rate:g}"] = round(last_loss(made), 4)
+            place = folder / f"tuning_{stage.replace(' ', '_')}_{rate:g}"
+            made = distil(recipe_of(place, {kind: rate}, plan.tuning, TUNING_SEED, start))
+            found.setdefault(stage, {})[f"{rate:g}"] = round(last_loss(made), 4)
     return found
 
 
 def best_rates(tuned: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The rate with the least loss, by pass."""
+    """The rate with the least loss, by what was tuned."""
     return {kind: float(min(losses, key=losses.__getitem__)) for kind, losses in tuned.items()}
 
 
@@ -142,8 +153,9 @@ def measure(folder: Path, plan: Plan, output: Path) -> dict[str, Any]:
     runs: list[dict[str, Any]] = []
     document: dict[str, Any] = {}
     for seed in range(plan.seeds):
-        for arm, kinds in ARMS.items():
-            made = distil(recipe_of(folder / f"{arm}_{seed}", kinds, plan.steps, rates, seed))
+        for arm, stages in ARMS.items():
+            own = {kind: rates[stage] for kind, stage in stages.items()}
+            made = distil(recipe_of(folder / f"{arm}_{seed}", own, plan.steps, seed))
             passes = json.loads((made / "report.json").read_text())["passes"]
             scores = scores_of_student(made, PICTURES, plan.pictures)
             runs.append({"arm": arm, "seed": seed, "passes": passes, PICTURES: scores})

@@ -62,6 +62,6 @@ def test_rates_are_chosen_by_the_last_losses(tmp_path: Path) -> None:
 
 def test_ways_take_as_many_steps(tmp_path: Path) -> None:
     rates = {"features": 1e-3, "outputs": 3e-3}
-    both = recipe_of(tmp_path, ("features", "outputs"), 600, rates, 1)
-    assert both.steps == recipe_of(tmp_path, ("features",), 600, rates, 1).steps == 600
+    both = recipe_of(tmp_path, rates, 600, 1)
+    assert both.steps == recipe_of(tmp_path, {"features": 1e-3}, 600, 1).steps == 600
     assert [it.rate for it in both.passes] == [1e-3, 3e-3]
