@@ -2,8 +2,8 @@
 
 The built-in model teaches the `toy` student, 23 % of its trunk's multiplications, in three ways with as many
 steps: features alone (P1), outputs alone (P3), half of each (P1+P3). Each pass takes the best of the same
-rates, chosen by its own losses on a seed that is judged by nothing, outputs once from the start and once after
-features; then every way is taken with every seed, and each student is asked the frozen questions. Stop it at
+rates, chosen by its own losses on a seed that is judged by nothing: outputs once from the start, once after
+features. Then every way is taken with every seed, and each student is asked the frozen questions. Stop it at
 any time; called again it goes on.
 """
 
