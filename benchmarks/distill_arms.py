@@ -44,6 +44,7 @@ EVERY = 25  # steps that a line of the committed log sums up
 class Plan:
     """How much of it: `tuning` steps for each rate, frozen `pictures` and `clips` that students are asked."""
 
+    arms: tuple[str, ...]
     steps: int
     tuning: int
     seeds: int
@@ -153,8 +154,8 @@ def measure(folder: Path, plan: Plan, output: Path) -> dict[str, Any]:
     runs: list[dict[str, Any]] = []
     document: dict[str, Any] = {}
     for seed in range(plan.seeds):
-        for arm, stages in ARMS.items():
-            own = {kind: rates[stage] for kind, stage in stages.items()}
+        for arm in plan.arms:
+            own = {kind: rates[stage] for kind, stage in ARMS[arm].items()}
             made = distil(recipe_of(folder / f"{arm}_{seed}", own, plan.steps, seed))
             passes = json.loads((made / "report.json").read_text())["passes"]
             scores = scores_of_student(made, PICTURES, plan.pictures)
@@ -172,6 +173,9 @@ def measure(folder: Path, plan: Plan, output: Path) -> dict[str, Any]:
 
 @click.command()
 @click.option("--folder", type=click.Path(path_type=Path), required=True, help="Where the students go.")
+@click.option(
+    "--arm", "arms", type=click.Choice(list(ARMS)), multiple=True, default=list(ARMS), show_default=True
+)
 @click.option("--steps", type=COUNT, default=600, show_default=True, help="Of each student, all passes.")
 @click.option("--tuning", type=COUNT, default=200, show_default=True, help="Steps for each rate.")
 @click.option("--seeds", type=COUNT, default=3, show_default=True)
@@ -180,7 +184,7 @@ def measure(folder: Path, plan: Plan, output: Path) -> dict[str, Any]:
 @click.option(
     "--output", type=click.Path(path_type=Path), required=True, help="JSON; .log and .svg beside it."
 )
-def main(folder: Path, output: Path, **options: int) -> None:
+def main(folder: Path, output: Path, **options: Any) -> None:
     """Distil by features, by outputs and by both, and judge all students on the frozen sets."""
     with errors_told():
         document = measure(folder, Plan(**options), output)
