@@ -16,10 +16,13 @@ from scripted import CONFIG, PICTURE
 
 import sam3_edge
 from sam3_edge import Box, Bundle, Concept, Segmenter
+from sam3_edge.alone import alone
+from sam3_edge.builtin import builtin_bundle
 from sam3_edge.concepts import write_concepts
 from sam3_edge.errors import BackendError, CheckError, EdgeError, SourceError, UsageError
 from sam3_edge.export.model import Sam3, fold
 from sam3_edge.export.to_onnx import lower
+from sam3_edge.machine.memory import resident_mb
 from sam3_edge.manifest import GraphFile, Manifest, Source
 from sam3_edge.picture import prepare
 from sam3_edge.registry import names
@@ -205,3 +208,21 @@ def test_all_graphs_compute_in_one_arena() -> None:
     made = on_onnx.options(1)
     assert made.get_session_config_entry("session.use_env_allocators") == "1"
     assert made.get_session_config_entry("session.use_device_allocator_for_initializers") == "1"
+
+
+def held(large: int) -> float:
+    """MB that a session keeps of a run with 64 objects."""
+    on_onnx.LARGE = large
+    session = on_onnx.open(Bundle.open(builtin_bundle()), threads=1)
+    feeds = {t.name: np.ones(t.sized(64), t.dtype) for t in session.spec("memorize").inputs}
+    session.session("memorize")
+    before = resident_mb()
+    session.run("memorize", feeds)
+    after = resident_mb()
+    assert before is not None and after is not None
+    return after - before
+
+
+def test_a_large_model_gives_back_what_a_run_took() -> None:
+    kept, given_back = (alone(held, large) for large in (2**62, 0))
+    assert kept > 20 and given_back < kept / 2
