@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CPU = ("CPUExecutionProvider",)
 DEVICES = ("cpu", "cuda", "trt")
-# Bytes of graphs from which on each run gives back what it took. To take it again costs 1 % where frames last
+# Bytes of loaded graphs from which on a run gives back what it took. To take it again costs 1 % where frames last
 # seconds, and saves an int8 picture at 1008 px 0.3 of 1.9 GB; a small model would pay 10 % for nothing.
 LARGE = 2**28
 
@@ -120,7 +120,8 @@ class OnnxSession(HostValues):
         self.bundle, self.providers, self.threads = bundle, tuple(providers), threads
         self.specs = graph_specs(bundle.config)
         self.started: dict[str, onnxruntime.InferenceSession] = {}
-        self.run_options = giving_back() if weight(bundle) >= LARGE and self.providers == CPU else None
+        self.bytes = 0  # of the files of these
+        self.giving_back = giving_back() if self.providers == CPU else None
 
     def spec(self, graph: str) -> GraphSpec:
         """The names, shapes and dtypes of one graph."""
@@ -141,6 +142,7 @@ class OnnxSession(HostValues):
             )
             check_names(spec, session, path=path)
             self.started[graph] = session
+            self.bytes += sum(file.stat().st_size for file in path.parent.iterdir())
         return self.started[graph]
 
     def run(self, graph: str, feeds: Mapping[str, Value]) -> dict[str, Value]:
@@ -150,7 +152,7 @@ class OnnxSession(HostValues):
         session = self.session(graph)
         try:
             given = without_empty(feeds) if any_slots(session) else dict(feeds)
-            answers = session.run(names, given, self.run_options)
+            answers = session.run(names, given, self.giving_back if self.bytes >= LARGE else None)
         except failures() as error:
             raise BackendError(
                 f"ONNX Runtime {runtime().__version__} failed in graph {graph}: {first_line(error)}"
@@ -159,11 +161,6 @@ class OnnxSession(HostValues):
 
     def close(self) -> None:
         self.started.clear()
-
-
-def weight(bundle: Bundle) -> int:
-    """Bytes of all its graphs."""
-    return sum(file.bytes for file in bundle.files if file.path.startswith("graphs/"))
 
 
 def giving_back() -> onnxruntime.RunOptions:
