@@ -15,7 +15,6 @@ from sam3_edge import registry
 from sam3_edge.spec import ModelConfig
 
 from .parity_full import random_model
-from .peer_operators import prepare_torchvision
 from .speed_ours import MEMORIES, POINTERS, WORDS, Inputs, coarse_features, small
 from .streaming_peer import made, opened
 
@@ -65,6 +64,8 @@ def past(theirs: Any, inputs: Inputs, config: ModelConfig, one: int) -> dict[str
 def started(threads: int) -> Any:
     """torch, ready to measure."""
     import torch
+
+    from .peer_operators import prepare_torchvision
 
     prepare_torchvision()
     torch.set_num_threads(threads)

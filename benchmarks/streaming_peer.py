@@ -29,7 +29,6 @@ from sam3_edge.tokenizer import Tokenizer
 from .document import errors_told, write_document
 from .machine import facts
 from .memory import Reading, growth, moments, read
-from .peer_operators import prepare_torchvision
 from .streaming import OBJECTS, SETTLED, SIZE, clip
 
 FRAMES = 3000  # 8 processor minutes; it keeps every frame and all that it made of it
@@ -127,6 +126,8 @@ def opened(folder: Path, memory_dim: int) -> Any:
 @contextmanager
 def memories_of(dim: int) -> Iterator[Any]:
     """Their class, for memories of so many channels: 64 is written into the layers that it makes."""
+    from .peer_operators import prepare_torchvision  # brings in torch, 0.2 GB, which our side must not hold
+
     prepare_torchvision()
     from transformers import Sam3VideoModel, logging
     from transformers.models.sam3_tracker_video import modeling_sam3_tracker_video as theirs

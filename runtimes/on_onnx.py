@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 CPU = ("CPUExecutionProvider",)
 DEVICES = ("cpu", "cuda", "trt")
-# Bytes of loaded graphs from which on a run gives back what it took. To take it again costs 1 % where frames last
-# seconds, and saves an int8 picture at 1008 px 0.3 of 1.9 GB; a small model would pay 10 % for nothing.
+# Bytes of loaded graphs from which on a run gives back what it took. Taking it again costs 1 % where frames
+# last seconds, and saves an int8 picture at 1008 px 0.3 of 1.9 GB; a small model would pay 10 % for nothing.
 LARGE = 2**28
 
 

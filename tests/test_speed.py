@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -68,3 +70,11 @@ def test_rows_of_earlier_runs_stay(tmp_path: Path) -> None:
     rows = merged(path, other)["rows"]
     assert [row["row"] for row in rows] == ["picture 1008 px, fused", "attention 336 px, fused"]
     assert rows[0]["ratio"]["processor"]["median"] == 2
+
+
+def test_our_side_holds_no_torch() -> None:
+    """0.2 GB of it would count as ours."""
+    names = ("speed", "speed_ours", "turns", "peers")
+    modules = ", ".join(f"sam3_edge.benchmarks.{name}" for name in names)
+    code = f"import sys, {modules}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
