@@ -51,7 +51,8 @@ def command(
     import json
 
     from sam3_edge import console, load
-    from sam3_edge.clip_labelling import ClipLabels, find_clips, label_clips
+    from sam3_edge.clip_labelling import find_clips, label_clips
+    from sam3_edge.clip_labels import ClipLabels
     from sam3_edge.errors import UsageError
     from sam3_edge.labelling import Gates, Labels, label
     from sam3_edge.phrases import read_phrases
