@@ -105,10 +105,11 @@ def pool(checkpoint: Path, fused: Path, output: Path) -> None:
     """The fused bundle with pooled memories. Graphs that see memories are lowered anew, and compared with
     PyTorch: at 1008 px a whole export compares for 25 processor minutes. Raises `CheckError` if one differs.
     """
-    pipeline, bundle = registry.load_module("export", "pipeline"), Bundle.open(fused)
-    job = pipeline.Job(output=output, target="onnx", checkpoint=str(checkpoint), memory_pool=POOL)
-    found = pipeline.load(replace(job, tokenizer=bundled_merges()))
-    pipeline.fold(found.model)
+    bundle = Bundle.open(fused)
+    found = registry.load_module("export", "checkpoint").load(
+        checkpoint, tokenizer=bundled_merges(), memory_pool=POOL
+    )
+    registry.load_module("export", "model").fold(found.model)
     specs = graph_specs(found.config)
     with staging(output) as folder:
         shutil.copytree(fused, folder, dirs_exist_ok=True)
@@ -150,6 +151,6 @@ def quantize(bundle: Path, output: Path) -> None:
     pipeline = registry.load_module("quantize", "pipeline")
     job = pipeline.Job(bundle=bundle, scheme="w8", output=output)
     settled = pipeline.settle(job)
-    with staging(output, overwrite=False) as folder:
+    with staging(output) as folder:
         pipeline.compress_graphs(settled, folder, folder, None, console.note)
         seal(folder, pipeline.write_rest(settled, job.scheme, folder))

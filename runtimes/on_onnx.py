@@ -120,8 +120,8 @@ class OnnxSession(HostValues):
         self.bundle, self.providers, self.threads = bundle, tuple(providers), threads
         self.specs = graph_specs(bundle.config)
         self.started: dict[str, onnxruntime.InferenceSession] = {}
-        self.bytes = 0  # of the files of these
-        self.giving_back = giving_back() if self.providers == CPU else None
+        self.weight = 0  # bytes of the files of these
+        self.run_options = giving_back() if self.providers == CPU else None
 
     def spec(self, graph: str) -> GraphSpec:
         """The names, shapes and dtypes of one graph."""
@@ -142,7 +142,7 @@ class OnnxSession(HostValues):
             )
             check_names(spec, session, path=path)
             self.started[graph] = session
-            self.bytes += sum(file.stat().st_size for file in path.parent.iterdir())
+            self.weight += sum(file.stat().st_size for file in path.parent.iterdir())
         return self.started[graph]
 
     def run(self, graph: str, feeds: Mapping[str, Value]) -> dict[str, Value]:
@@ -152,7 +152,7 @@ class OnnxSession(HostValues):
         session = self.session(graph)
         try:
             given = without_empty(feeds) if any_slots(session) else dict(feeds)
-            answers = session.run(names, given, self.giving_back if self.bytes >= LARGE else None)
+            answers = session.run(names, given, self.run_options if self.weight >= LARGE else None)
         except failures() as error:
             raise BackendError(
                 f"ONNX Runtime {runtime().__version__} failed in graph {graph}: {first_line(error)}"

@@ -9,12 +9,12 @@ if nothing is followed, and nothing comes near the threshold in those frames.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sam3_edge.clip_labels import ClipLabels
 from sam3_edge.concept import Concept
@@ -65,7 +65,7 @@ def has_frames(path: Path) -> bool:
 
 def label_clips(
     segmenter: Segmenter,
-    clips: dict[str, Path],
+    clips: Mapping[str, Path],
     phrases: Sequence[str],
     gates: Gates,
     *,
@@ -120,7 +120,7 @@ def frame_names(name: str, path: Path, frames: int) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Said:
     """What was said of one phrase: of the clip, of its mirror image, and of some frames as pictures."""
 
     phrase: str
@@ -131,7 +131,7 @@ class Asked:
 
 def asked_thrice(
     segmenter: Segmenter, video: Video, frames: int, phrases: Sequence[str], gates: Gates
-) -> list[Asked]:
+) -> list[Said]:
     """Follow all phrases through the clip and through its mirror image, and ask some frames by themselves."""
     views = [followed(segmenter, video, phrases, mirror=mirror) for mirror in (False, True)]
     wanted = set(np.linspace(0, frames - 1, min(LOOKS, frames)).round().astype(int).tolist())
@@ -142,7 +142,7 @@ def asked_thrice(
             for phrase, found in zip(phrases, seen, strict=True):
                 looks[phrase].append((frame.index, found))
     clip, mirrored = views
-    return [Asked(phrase, clip[phrase], mirrored[phrase], looks[phrase]) for phrase in phrases]
+    return [Said(phrase, clip[phrase], mirrored[phrase], looks[phrase]) for phrase in phrases]
 
 
 def followed(segmenter: Segmenter, video: Video, phrases: Sequence[str], *, mirror: bool) -> dict[str, Clip]:
@@ -161,20 +161,18 @@ def turned_back(results: Iterator[FrameResult]) -> Iterator[FrameResult]:
 
 
 def judge_clip(
-    found: Sequence[Asked], size: tuple[int, int], frames: int, gates: Gates, made: ClipLabels
+    found: Sequence[Said], size: tuple[int, int], frames: int, gates: Gates, made: ClipLabels
 ) -> None:
     """Keep what all three are sure of."""
     absent, present = [], []
-    for asked in found:
-        if not asked.clip.objects and not asked.mirrored.objects:
-            if not any(len(seen) for _, seen in asked.looks):
-                absent.append((asked.phrase, max(seen.presence for _, seen in asked.looks)))
-                continue
-        elif is_sure(asked, gates):
-            present.append(asked.phrase)
-            made.add(asked.phrase, asked.clip)
-            continue
-        made.counts["unsure"] += 1
+    for said in found:
+        if is_absent(said):
+            absent.append((said.phrase, max(seen.presence for _, seen in said.looks)))
+        elif is_sure(said, gates):
+            present.append(said.phrase)
+            made.add(said.phrase, said.clip)
+        else:
+            made.counts["unsure"] += 1
     for phrase in hardest(absent, present)[: gates.negatives]:
         made.counts["negatives"] += 1
         made.add(phrase, Clip(size, frames, {}))
@@ -182,22 +180,28 @@ def judge_clip(
     made.counts["clips"] += 1
 
 
-def is_sure(asked: Asked, gates: Gates) -> bool:
+def is_absent(said: Said) -> bool:
+    """Whether nothing is followed, and no frame shows anything near the threshold."""
+    return not said.clip.objects and not said.mirrored.objects and not any(len(s) for _, s in said.looks)
+
+
+def is_sure(said: Said, gates: Gates) -> bool:
     """Whether clip and mirror image have the same objects, all sure, and no frame shows another one."""
-    a, b = asked.clip, asked.mirrored
+    a, b = said.clip, said.mirrored
     scores = [*a.scores.values(), *b.scores.values()]
     if not a.objects or len(a.objects) != len(b.objects) or min(scores) < THRESHOLD + gates.margin:
         return False
     alike = agreement(a, b)
     if len(set(alike.argmax(1).tolist())) < len(a.objects) or alike.max(1).min() < gates.agreement:
         return False
-    return all(is_known(a, frame, seen) for frame, seen in asked.looks)
+    return all(is_known(a, frame, seen) for frame, seen in said.looks)
 
 
-def agreement(a: Clip, b: Clip) -> Any:
+def agreement(a: Clip, b: Clip) -> NDArray[np.float64]:
     """Mean IoU [N, M] of every pair of objects, over the frames that show one of the two."""
     either = presence(a)[:, :, None] | presence(b)[:, None, :]
-    return overlaps(a, b).sum(0) / np.maximum(either.sum(0), 1)
+    mean: NDArray[np.float64] = overlaps(a, b).sum(0) / np.maximum(either.sum(0), 1)
+    return mean
 
 
 def is_known(clip: Clip, frame: int, seen: Segmentation) -> bool:

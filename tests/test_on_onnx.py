@@ -207,6 +207,7 @@ def test_all_graphs_compute_in_one_arena() -> None:
     """Each would keep its own peak: at 1008 px that is 3.5 GB more."""
     made = on_onnx.options(1)
     assert made.get_session_config_entry("session.use_env_allocators") == "1"
+    assert not made.enable_mem_pattern
     assert made.get_session_config_entry("session.use_device_allocator_for_initializers") == "1"
 
 

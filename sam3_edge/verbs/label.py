@@ -77,8 +77,8 @@ def command(
         else:
             made = label(segmenter, pictures, words, gates, advance=advance)
     write_file(output, json.dumps(made.to_json()).encode(), overwrite=overwrite)
-    for row in made.skipped:
-        console.note("skipped {}: {}".format(*row.values()))
+    for name, reason in (row.values() for row in made.skipped):
+        console.note(f"skipped {name}: {reason}")
     report = {"labels": str(output), **dict(sorted(made.counts.items()))}
     if json_:
         console.emit(report)
