@@ -12,6 +12,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from sam3_edge.errors import EdgeError, ResourceError
 
+GRACE = 5.0  # seconds in which a process may end by itself
+
 Answer = TypeVar("Answer")
 Ask: TypeAlias = "Callable[[Any], Any]"
 Begun: TypeAlias = "Callable[..., AbstractContextManager[Ask]]"
@@ -48,9 +50,10 @@ def answering(name: str, begun: Begun, *arguments: object) -> Iterator[Ask]:
         hear(name, ours)
         yield ask
     finally:
+        ours.close()  # it hears that nobody asks any more, and leaves what it holds in order
+        process.join(GRACE)
         process.terminate()
         process.join()
-        ours.close()
 
 
 def hear(name: str, pipe: Connection) -> Any:
@@ -71,7 +74,7 @@ def serve(pipe: Connection, begun: Begun, *arguments: object) -> None:
             pipe.send(None)
             while True:
                 pipe.send(answer(pipe.recv()))
-    except EOFError:
+    except (EOFError, BrokenPipeError):
         return
     except EdgeError as error:
         pipe.send(error)  # a bug is told by the process itself
