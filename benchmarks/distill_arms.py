@@ -73,7 +73,8 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 def last_loss(folder: Path) -> float:
     """The weighted loss over the last quarter of the steps: both rates see the same pictures there."""
-    weights, rows = registry.load_module("export", "distillation_losses").WEIGHTS, rows_of(folder)
+    rows = rows_of(folder)
+    weights = registry.load_module("export", "distillation_losses").weights_of(rows[0]["pass"], 0.0)
     totals = [sum(weights[name] * row[name] for name in weights.keys() & row.keys()) for row in rows]
     return float(np.mean(totals[-max(1, len(totals) // 4) :]))
 

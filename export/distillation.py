@@ -24,7 +24,7 @@ from .distillation_cache import FeatureCache
 from .distillation_corrections import corrected
 from .distillation_data import draw_asked, on_device, open_source
 from .distillation_log import LOG, cut_log, write_row
-from .distillation_losses import WEIGHTS, Loss, added, feature_losses, output_losses
+from .distillation_losses import Loss, added, feature_losses, output_losses, weights_of
 from .distillation_recipe import Pass, Recipe, differences, settled
 from .distillation_start import first_student, read_teacher
 from .model import Sam3
@@ -123,7 +123,7 @@ class Distillation:
             batch = corrected(batch, *said, self.teacher.config)
             said = self.answers(batch, want, got)
             losses = added(losses, output_losses(*said))
-        return losses
+        return losses | (feature_losses(self.teacher, want, got) if it.anchor else {})
 
     @torch.no_grad()
     def wanted(self, batch: Asked) -> Tensor:
@@ -156,7 +156,7 @@ class Distillation:
         counts = sums[:, 1].clamp(min=1)
         self.optimiser.zero_grad()
         for part, losses in enumerate(found):
-            self.descend(losses if it.parts == 1 else self.share(it, part), counts.tolist())
+            self.descend(it, losses if it.parts == 1 else self.share(it, part), counts.tolist())
         share_gradients(self.learned)
         torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
         self.optimiser.step()
@@ -164,11 +164,11 @@ class Distillation:
         average_into(self.average, self.student.backbone, self.step)
         return {"rate": rate, **dict(zip(found[0], (sums[:, 0] / counts).tolist(), strict=True))}
 
-    def descend(self, losses: dict[str, Loss], counts: list[float]) -> None:
+    def descend(self, it: Pass, losses: dict[str, Loss], counts: list[float]) -> None:
         """Add the gradient of some pictures. `share_gradients` takes the mean, and a sum is wanted."""
-        world = float(self.recipe.processes)
+        world, weights = float(self.recipe.processes), weights_of(it.kind, it.anchor)
         terms = [
-            WEIGHTS[name] * total * world / count
+            weights[name] * total * world / count
             for (name, (total, _)), count in zip(losses.items(), counts, strict=True)
         ]
         torch.stack(terms).sum().backward()

@@ -1,7 +1,7 @@
 """What a student gets wrong beside its teacher. Each loss is a sum and what it is a sum over.
 
 Sums, because processes with pictures of their own must give the gradient of one process with all of them:
-the counts are added over the processes before anything is divided. `WEIGHTS` and the shape of the losses of
+the counts are added over the processes before anything is divided. The weights and the shape of the losses of
 `outputs` follow SAM 3's own for labels (Carion et al. 2025: score and presence 20, box 5, GIoU 2) and
 EdgeSAM's for masks of a teacher (Zhou et al. 2023: cross-entropy 5, Dice 5); those of `features` are
 EfficientSAM3's (trunk: error 1, cosine 1) and DART's (neck, finest first: 0.15, 0.2, 0.65).
@@ -23,11 +23,8 @@ from .shapes_batch import Answers
 Loss = tuple[Tensor, float]
 KEPT = 0.5  # what scores above it is an object of the teacher's
 NECK = (0.15, 0.2, 0.65)
-WEIGHTS = {
-    "trunk": 1.0,
-    "cosine": 1.0,
-    "neck": 1.0,
-    "tracker neck": 1.0,
+FEATURES = {"trunk": 1.0, "cosine": 1.0, "neck": 1.0, "tracker neck": 1.0}
+OUTPUTS = {
     "encoded": 1.0,
     "presence": 20.0,
     "scores": 20.0,
@@ -37,6 +34,13 @@ WEIGHTS = {
     "dice": 5.0,
     "semantic": 5.0,
 }
+
+
+def weights_of(kind: str, anchor: float) -> dict[str, float]:
+    """How much each loss counts in a pass of a kind. `anchor`: what features count for beside outputs."""
+    if kind == "features":
+        return FEATURES
+    return OUTPUTS | {name: anchor * weight for name, weight in FEATURES.items()}
 
 
 def feature_losses(teacher: Sam3, want: Tensor, got: Tensor) -> dict[str, Loss]:

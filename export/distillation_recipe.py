@@ -26,9 +26,10 @@ class Pass:
 
     `rate`: the highest; `pictures` in a batch over all processes, which each process takes in so many
     `parts`, one after the other, if its memory does not hold them; of each, `questions`, of which `drawn` get
-    masks. `corrections`: how often what the student got wrong is asked again with a box for it. `gate`: what
-    the pass must reach on pictures of no batch before the next one starts (features: the cosine; outputs: F1
-    of the teacher's objects), 0 for none.
+    masks. `corrections`: how often what the student got wrong is asked again with a box for it. `anchor`: how
+    much the losses of features count beside those of outputs. `gate`: what the pass must reach on pictures of
+    no batch before the next one starts (features: the cosine; outputs: F1 of the teacher's objects), 0 for
+    none.
     """
 
     kind: str
@@ -40,6 +41,7 @@ class Pass:
     gate: float = 0.0
     corrections: int = 0
     parts: int = 1
+    anchor: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -55,6 +57,8 @@ class Pass:
             )
         if self.corrections < 0 or (self.corrections and self.kind != "outputs"):
             raise UsageError(f"pass {self.kind}: {self.corrections} corrections; want 0, or more of outputs")
+        if self.anchor < 0 or (self.anchor and self.kind != "outputs"):
+            raise UsageError(f"pass {self.kind}: anchor {self.anchor}; want 0, or more of outputs")
         if not 0 <= self.gate < 1:
             raise UsageError(f"pass {self.kind}: gate {self.gate}: want 0 to 1")
 

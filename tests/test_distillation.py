@@ -23,7 +23,7 @@ from sam3_edge.export.distillation_corrections import corrected, kept
 from sam3_edge.export.distillation_cost import estimate
 from sam3_edge.export.distillation_data import draw_asked, open_source
 from sam3_edge.export.distillation_log import LOG, plot
-from sam3_edge.export.distillation_losses import WEIGHTS, output_losses
+from sam3_edge.export.distillation_losses import output_losses, weights_of
 from sam3_edge.export.distillation_recipe import Data, Pass, Recipe, Trunk, read_recipe
 from sam3_edge.export.distillation_run import distil
 from sam3_edge.export.processes import rank, together
@@ -50,12 +50,12 @@ def test_a_pass_learns_a_batch(recipe: Recipe, place: int, monkeypatch: pytest.M
     run = Distillation(recipe)
     run.place = place
     it = replace(PASSES[place], steps=80)
-    batch, losses = run.asked(it, 0), []
+    batch, losses, weights = run.asked(it, 0), [], weights_of(it.kind, it.anchor)
     monkeypatch.setattr(run, "asked", lambda it, step, part: batch)
     heads = {n: w.clone() for n, w in run.student.state_dict().items() if not n.startswith("backbone.")}
     for _ in range(40):
         row = run.update(it)
-        losses.append(sum([v * WEIGHTS[n] for n, v in row.items() if n != "rate"], 0.0))
+        losses.append(sum([v * weights[n] for n, v in row.items() if n != "rate"], 0.0))
     assert np.isfinite(losses).all() and np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
     assert all(torch.equal(w, run.student.state_dict()[n]) for n, w in heads.items())
 
