@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from .distillation_cache import FeatureCache
 from .distillation_corrections import corrected
 from .distillation_data import draw_asked, on_device, open_source
 from .distillation_log import LOG, cut_log, write_row
-from .distillation_losses import Loss, added, feature_losses, output_losses, weights_of
+from .distillation_losses import Loss, Seen, added, feature_losses, output_losses, weights_of
 from .distillation_recipe import Pass, Recipe, differences, settled
 from .distillation_start import first_student, read_teacher
 from .model import Sam3
@@ -114,7 +115,7 @@ class Distillation:
 
     def losses(self, it: Pass, batch: Asked) -> dict[str, Loss]:
         """What the student gets wrong on a batch."""
-        want, got = self.wanted(batch), trunk_of(self.student, batch.pictures)
+        want, got = self.wanted(batch), self.seen(trunk_of(self.student, batch.pictures))
         if it.kind == "features":
             return feature_losses(self.teacher, want, got)
         said = self.answers(batch, want, got)
@@ -126,18 +127,22 @@ class Distillation:
         return losses | (feature_losses(self.teacher, want, got) if it.anchor else {})
 
     @torch.no_grad()
-    def wanted(self, batch: Asked) -> Tensor:
-        """The teacher's trunk features, from the cache if there is one."""
+    def wanted(self, batch: Asked) -> Seen:
+        """What the teacher sees, its trunk features from the cache if there is one."""
         if self.cache is None:
-            return trunk_of(self.teacher, batch.pictures)
-        return self.cache.features(batch.pictures, lambda pictures: trunk_of(self.teacher, pictures))
+            return self.seen(trunk_of(self.teacher, batch.pictures))
+        make = partial(trunk_of, self.teacher)
+        return self.seen(self.cache.features(batch.pictures, make))
 
-    def answers(self, batch: Asked, want: Tensor, got: Tensor) -> tuple[Answers, Answers]:
-        """What the heads, the same ones, say of both trunk features."""
-        heads = self.teacher
+    def seen(self, trunk: Tensor) -> Seen:
+        """A trunk feature with what the teacher's neck makes of it."""
+        return Seen(trunk, self.teacher.detector_features(trunk))
+
+    def answers(self, batch: Asked, want: Seen, got: Seen) -> tuple[Answers, Answers]:
+        """What the heads, the same ones, say of what both see."""
         with torch.no_grad():
-            taught = answer(heads, heads.detector_features(want), batch, detect=True, limit=UNBOUNDED)
-        return taught, answer(heads, heads.detector_features(got), batch, detect=True, limit=UNBOUNDED)
+            taught = answer(self.teacher, want.levels, batch, detect=True, limit=UNBOUNDED)
+        return taught, answer(self.teacher, got.levels, batch, detect=True, limit=UNBOUNDED)
 
     def share(self, it: Pass, part: int) -> dict[str, Loss]:
         """What the student gets wrong on one part of this process's pictures of this step."""

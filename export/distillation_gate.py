@@ -31,9 +31,9 @@ def measure(student: Sam3, run: Distillation, it: Pass) -> dict[str, float]:
     sums = torch.zeros(7)
     for number in range(BATCHES):
         batch = run.asked(it, HELD_OUT + number)
-        want, got = run.wanted(batch), trunk_of(student, batch.pictures)
-        cosine = cosine_similarity(got, want, dim=2).mean(1)
-        sums[:2] += torch.tensor([float(cosine.sum()), float(len(want))])
+        want, got = run.wanted(batch), run.seen(trunk_of(student, batch.pictures))
+        cosine = cosine_similarity(got.trunk, want.trunk, dim=2).mean(1)
+        sums[:2] += torch.tensor([float(cosine.sum()), float(len(cosine))])
         sums[2:] += compare(*run.answers(batch, want, got))
     cosine, pictures, found, objects, same, more, questions = everywhere(sums).tolist()
     return {

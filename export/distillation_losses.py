@@ -26,8 +26,8 @@ NECK = (0.15, 0.2, 0.65)
 FEATURES = {"trunk": 1.0, "cosine": 1.0, "neck": 1.0, "tracker neck": 1.0}
 OUTPUTS = {
     "encoded": 1.0,
-    "presence": 20.0,
-    "scores": 20.0,
+    "presence": 1.0,
+    "scores": 1.0,
     "boxes": 5.0,
     "overlap": 2.0,
     "masks": 5.0,
@@ -43,22 +43,29 @@ def weights_of(kind: str, anchor: float) -> dict[str, float]:
     return OUTPUTS | {name: anchor * weight for name, weight in FEATURES.items()}
 
 
-def feature_losses(teacher: Sam3, want: Tensor, got: Tensor) -> dict[str, Loss]:
-    """The trunk features [P, G * G, C], as they are and through the teacher's necks."""
-    count = float(len(want))
+@dataclass(frozen=True)
+class Seen:
+    """The trunk feature [P, G * G, C] of pictures, and what the detector's neck makes of it."""
+
+    trunk: Tensor
+    levels: tuple[Tensor, ...]
+
+
+def feature_losses(teacher: Sam3, want: Seen, got: Seen) -> dict[str, Loss]:
+    """The trunk feature, as it is and through the teacher's necks."""
+    count = float(len(want.trunk))
     # Channels differ in scale by a hundred: each counts by its own spread over the picture.
-    spread = want.var(1, keepdim=True) + 1e-6
+    spread = want.trunk.var(1, keepdim=True) + 1e-6
     losses = {
-        "trunk": (((got - want) ** 2 / spread).mean((1, 2)).sum(), count),
-        "cosine": ((1 - F.cosine_similarity(got, want, dim=2)).mean(1).sum(), count),
+        "trunk": (((got.trunk - want.trunk) ** 2 / spread).mean((1, 2)).sum(), count),
+        "cosine": ((1 - F.cosine_similarity(got.trunk, want.trunk, dim=2)).mean(1).sum(), count),
+        "neck": (neck_loss(want.levels, got.levels), count),
     }
-    necks = {"neck": teacher.detector_features}
     if teacher.config.tracks:
-        necks["tracker neck"] = teacher.tracker.features.neck
-    for name, neck in necks.items():
+        neck = teacher.tracker.features.neck
         with torch.no_grad():
-            wanted = neck(want)
-        losses[name] = (neck_loss(wanted, neck(got)), count)
+            wanted = neck(want.trunk)
+        losses["tracker neck"] = (neck_loss(wanted, neck(got.trunk)), count)
     return losses
 
 

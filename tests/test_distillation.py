@@ -65,10 +65,11 @@ def test_the_teacher_itself_has_nothing_to_learn(recipe: Recipe) -> None:
     run = Distillation(recipe)
     batch = run.asked(PASSES[1], 0)
     feature = run.teacher.backbone(batch.pictures)
+    shuffled = run.seen(feature.flip(1))
     exact = run.losses(PASSES[0], replace(batch, pictures=batch.pictures))
     assert exact["trunk"][0] > 0.1
-    want, got = run.answers(batch, feature, feature)
-    same, other = output_losses(want, got), output_losses(*run.answers(batch, feature, feature.flip(1)))
+    seen = run.seen(feature)
+    same, other = (output_losses(*run.answers(batch, seen, it)) for it in (seen, shuffled))
     assert same["scores"][1] > 0, "the tiny teacher finds nothing: this test proves nothing"
     assert same["encoded"][0] == 0 and same["boxes"][0] < 1e-4 and same["overlap"][0] < 1e-4
     for name in ("encoded", "presence", "boxes", "overlap", "masks", "semantic"):
@@ -82,7 +83,7 @@ def test_presence_is_learned_beyond_its_clamp(recipe: Recipe) -> None:
         run.teacher.detector.presence_head.layers[-1].get_parameter("bias").fill_(-30)
     batch = run.asked(PASSES[1], 0)
     feature = run.teacher.backbone(batch.pictures).detach().requires_grad_()
-    want, got = run.answers(batch, feature, feature)
+    want, got = run.answers(batch, run.wanted(batch), run.seen(feature))
     assert got.layers[-1][2].max() < -10
     want = replace(want, layers=[(*layer[:2], layer[2] * 0 + 5) for layer in want.layers])
     output_losses(want, got)["presence"][0].backward()  # type: ignore[no-untyped-call]
@@ -93,8 +94,8 @@ def test_a_mistake_is_asked_again_with_its_box(recipe: Recipe) -> None:
     """Missed objects get a positive box, invented ones a negative, where a slot is free; else nothing."""
     run = Distillation(recipe)
     batch = run.asked(replace(PASSES[1], pictures=4), 0)
-    feature = run.wanted(batch)
-    both = run.answers(batch, feature, feature)
+    seen = run.wanted(batch)
+    both = run.answers(batch, seen, seen)
     want = both[0]
     boxes, logits, presence = want.layers[-1]
     silent = replace(want, layers=[(boxes, logits - 100, presence)])
