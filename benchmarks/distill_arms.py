@@ -1,9 +1,9 @@
 """What each pass of a distillation is worth: `python -m sam3_edge.benchmarks.distill_arms --help`.
 
 The built-in model teaches the `toy` student, 23 % of its trunk's multiplications, in three ways with as many
-steps: features alone (P1), outputs alone (P3), half of each (P1+P3). Each pass takes the best of the same
-rates, chosen by its own losses on a seed that is judged by nothing: outputs once from the start, once after
-features. Then every way is taken with every seed, and each student is asked the frozen questions. Stop it at
+steps: features alone (P1), outputs alone (P3), half of them features and half outputs beside features
+(P1+P3). Each pass takes the best of the same rates, chosen by its own losses on a seed that is judged by
+nothing. Then every way is taken with every seed, and each student is asked the frozen questions. Stop it at
 any time; called again it goes on.
 """
 
@@ -28,14 +28,20 @@ from .distill_scores import CLIPS, PICTURES, scores_of_student, scores_of_teache
 from .document import errors_told, write_document
 from .machine import facts
 
+
+@dataclass(frozen=True)
+class Stage:
+    """What a pass learns, and how much features count beside outputs."""
+
+    kind: str
+    anchor: float = 0.0
+
+
 AFTER = "outputs after features"
-# The kinds of passes of each way, and what their rate is tuned as.
-ARMS = {
-    "P1": {"features": "features"},
-    "P3": {"outputs": "outputs"},
-    "P1+P3": {"features": "features", "outputs": AFTER},
-}
-RATES = (3e-4, 1e-3, 3e-3)
+STAGES = {"features": Stage("features"), "outputs": Stage("outputs"), AFTER: Stage("outputs", anchor=10.0)}
+ARMS = {"P1": ("features",), "P3": ("outputs",), "P1+P3": ("features", AFTER)}
+RATES = (1e-3, 3e-3, 1e-2)
+POOL = 2000  # pictures
 TUNING_SEED = 99
 EVERY = 25  # steps that a line of the committed log sums up
 
@@ -53,10 +59,14 @@ class Plan:
 
 
 def recipe_of(folder: Path, rates: Mapping[str, float], steps: int, seed: int, start: str = "") -> Any:
-    """One distillation of the kinds of `rates`, which share the steps; `start`: a student to go on from."""
-    parts = registry.load_module("export", "distillation_recipe")
-    passes = tuple(parts.Pass(kind, steps // len(rates), rate, 4, 2, 1) for kind, rate in rates.items())
-    trunk, data = parts.Trunk("toy", weights=start), parts.Data(photographs=True)
+    """One distillation of the stages of `rates`, which share the steps; `start`: a student to go on from."""
+    parts, few = registry.load_module("export", "distillation_recipe"), steps // len(rates)
+    passes = tuple(
+        parts.Pass(STAGES[stage].kind, few, rate, 4, 2, 1, anchor=STAGES[stage].anchor)
+        for stage, rate in rates.items()
+    )
+    data = parts.Data(photographs=True, pool=POOL, cache=str(folder.parent / "teacher"))
+    trunk = parts.Trunk("toy", weights=start)
     return parts.Recipe(str(folder), trunk, passes, data=data, seed=seed, save_every=50)
 
 
@@ -71,10 +81,10 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def last_loss(folder: Path) -> float:
-    """The weighted loss over the last quarter of the steps: both rates see the same pictures there."""
+def last_loss(folder: Path, stage: Stage) -> float:
+    """The weighted loss over the last quarter of the steps: all rates see the same pictures there."""
     rows = rows_of(folder)
-    weights = registry.load_module("export", "distillation_losses").weights_of(rows[0]["pass"], 0.0)
+    weights = registry.load_module("export", "distillation_losses").weights_of(stage.kind, stage.anchor)
     totals = [sum(weights[name] * row[name] for name in weights.keys() & row.keys()) for row in rows]
     return float(np.mean(totals[-max(1, len(totals) // 4) :]))
 
@@ -82,21 +92,22 @@ def last_loss(folder: Path) -> float:
 def tune(folder: Path, plan: Plan) -> dict[str, dict[str, float]]:
     """The last loss by what is tuned and rate."""
     found: dict[str, dict[str, float]] = {}
-    for stage in ("features", "outputs", AFTER):
-        kind, start = stage, ""
-        if stage == AFTER:
-            best = best_rates(found)["features"]
-            kind, start = "outputs", str(folder / f"tuning_features_{best:g}" / "student.safetensors")
+    for name, stage in STAGES.items():
+        start = ""
+        if name == AFTER:  # of a student that has had its steps of features
+            own = {"features": best_rates(found)["features"]}
+            half = distil(recipe_of(folder / "tuning_half", own, plan.steps // 2, TUNING_SEED))
+            start = str(half / "student.safetensors")
         for rate in RATES:
-            place = folder / f"tuning_{stage.replace(' ', '_')}_{rate:g}"
-            made = distil(recipe_of(place, {kind: rate}, plan.tuning, TUNING_SEED, start))
-            found.setdefault(stage, {})[f"{rate:g}"] = round(last_loss(made), 4)
+            place = folder / f"tuning_{name.replace(' ', '_')}_{rate:g}"
+            made = distil(recipe_of(place, {name: rate}, plan.tuning, TUNING_SEED, start))
+            found.setdefault(name, {})[f"{rate:g}"] = round(last_loss(made, stage), 4)
     return found
 
 
 def best_rates(tuned: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The rate with the least loss, by what was tuned."""
-    return {kind: float(min(losses, key=losses.__getitem__)) for kind, losses in tuned.items()}
+    """The rate with the least loss, by stage."""
+    return {name: float(min(losses, key=losses.__getitem__)) for name, losses in tuned.items()}
 
 
 def thinned(folder: Path) -> list[dict[str, Any]]:
@@ -156,7 +167,7 @@ def measure(folder: Path, plan: Plan, output: Path) -> dict[str, Any]:
     document: dict[str, Any] = {}
     for seed in range(plan.seeds):
         for arm in plan.arms:
-            own = {kind: rates[stage] for kind, stage in ARMS[arm].items()}
+            own = {stage: rates[stage] for stage in ARMS[arm]}
             made = distil(recipe_of(folder / f"{arm}_{seed}", own, plan.steps, seed))
             passes = json.loads((made / "report.json").read_text())["passes"]
             scores = scores_of_student(made, PICTURES, plan.pictures)

@@ -63,6 +63,7 @@ class Distillation:
             pictures=Path(recipe.data.pictures) if recipe.data.pictures else None,
             phrases=Path(recipe.data.phrases) if recipe.data.phrases else None,
             photographs=recipe.data.photographs,
+            pool=recipe.data.pool,
         )
 
     def new_optimiser(self) -> torch.optim.AdamW:
@@ -110,6 +111,7 @@ class Distillation:
             seeds=[(self.recipe.seed, self.place, step, number) for number in numbers],
             questions=it.questions,
             drawn=it.drawn,
+            held=step >= HELD_OUT,
         )
         return on_device(batch, self.device)
 

@@ -26,12 +26,14 @@ from sam3_edge.resize import resize_picture
 from sam3_edge.run import find_pictures
 from sam3_edge.shapes.photographs import TRAINING, read
 from sam3_edge.shapes.questions import Question, ask, ask_for, ask_in_vain
-from sam3_edge.shapes.scenes import UNSEEN, draw_scene
+from sam3_edge.shapes.scenes import UNSEEN, Scene, draw_scene
 from sam3_edge.spec import MASKED, ModelConfig
 from sam3_edge.tokenizer import Tokenizer
 
 from .shapes_batch import LENGTH, Asked, exemplar_feeds, to_tensor
 
+HELD = 20  # every so many pictures in files are of no batch
+POOL = 1 << 31  # seeds of a pool's scenes begin with it
 Drawn = tuple[NDArray[np.uint8], list[Question]]
 
 
@@ -41,24 +43,39 @@ class Source(Protocol):
     @property
     def length(self) -> int | None: ...
 
-    def draw(self, rng: np.random.Generator, size: int, questions: int) -> Drawn:
-        """A picture [size, size, 3], and so many questions about it."""
+    def draw(self, rng: np.random.Generator, size: int, questions: int, *, held: bool) -> Drawn:
+        """A picture [size, size, 3], and so many questions about it. `held`: a picture of no batch."""
         ...
 
 
 class Shapes:
-    """Generated pictures; nothing of what is kept to judge by is drawn or asked."""
+    """Generated pictures, always new ones, or out of a `pool` of so many, which is faster.
+
+    Nothing of what is kept to judge by is drawn or asked.
+    """
 
     length: int | None = LENGTH
 
-    def __init__(self, *, photographs: bool) -> None:
+    def __init__(self, *, photographs: bool, pool: int = 0) -> None:
         self.photographs = read(TRAINING) if photographs else []
+        self.pool, self.kept = pool, dict[tuple[int, int], Scene]()
 
-    def draw(self, rng: np.random.Generator, size: int, questions: int) -> Drawn:
-        scene = draw_scene(rng, size=size, most=8, photographs=self.photographs, withheld=UNSEEN, crowd=0.3)
+    def draw(self, rng: np.random.Generator, size: int, questions: int, *, held: bool) -> Drawn:
+        scene = self.scene(rng, size) if held or not self.pool else self.pooled(rng, size)
         asked = [ask_for(rng, scene), ask_in_vain(rng, scene, withheld=UNSEEN)]
         more = (ask(rng, scene, withheld=UNSEEN) for _ in range(questions - 2))
         return scene.picture, [*asked[:questions], *more]
+
+    def scene(self, rng: np.random.Generator, size: int) -> Scene:
+        """A new one."""
+        return draw_scene(rng, size=size, most=8, photographs=self.photographs, withheld=UNSEEN, crowd=0.3)
+
+    def pooled(self, rng: np.random.Generator, size: int) -> Scene:
+        """One of the pool, drawn when it is first asked for."""
+        number = int(rng.integers(self.pool))
+        if (number, size) not in self.kept:
+            self.kept[number, size] = self.scene(np.random.default_rng((POOL, number)), size)
+        return self.kept[number, size]
 
 
 @dataclass(frozen=True)
@@ -70,8 +87,11 @@ class Phrased:
     absent: Sequence[Sequence[str]]
     length: int | None = None
 
-    def draw(self, rng: np.random.Generator, size: int, questions: int) -> Drawn:
-        number = int(rng.integers(len(self.pictures)))
+    def draw(self, rng: np.random.Generator, size: int, questions: int, *, held: bool) -> Drawn:
+        numbers = range(len(self.pictures))
+        if len(numbers) >= HELD:
+            numbers = numbers[::HELD] if held else [n for n in numbers if n % HELD]  # type: ignore[assignment]
+        number = int(rng.choice(numbers))
         picture = resize_picture(read_picture(self.pictures[number]), size).transpose(1, 2, 0)
         kinds = [self.present[number], self.absent[number]]
         asked = []
@@ -81,13 +101,15 @@ class Phrased:
         return picture, asked
 
 
-def open_source(data: str, *, pictures: Path | None, phrases: Path | None, photographs: bool) -> Source:
+def open_source(
+    data: str, *, pictures: Path | None, phrases: Path | None, photographs: bool, pool: int = 0
+) -> Source:
     """`shapes`, a folder of pictures with a file of phrases, or a COCO or SA-Co document with its pictures.
 
     Raises `UsageError` for what does not go together, and what reading raises.
     """
     if data == "shapes":
-        return Shapes(photographs=photographs)
+        return Shapes(photographs=photographs, pool=pool)
     if Path(data).is_dir():
         if phrases is None:
             raise UsageError(f"data {data}: a folder needs a file of phrases: set `phrases`")
@@ -142,9 +164,10 @@ def draw_asked(
     seeds: Sequence[tuple[int, ...]],
     questions: int,
     drawn: int,
+    held: bool = False,
 ) -> Asked:
-    """One picture for each seed and `questions` about each, of which `drawn` get masks."""
-    rows = [draw_one(source, tokenizer, config, seed=seed, questions=questions) for seed in seeds]
+    """One picture for each seed, `held` ones of no batch, and `questions` about each: `drawn` get masks."""
+    rows = [draw_one(source, tokenizer, config, seed=seed, questions=questions, held=held) for seed in seeds]
 
     def by_question(column: int) -> Tensor:
         """[P, Q, ...] -> [Q * P, ...]: the questions that are drawn come first."""
@@ -163,11 +186,17 @@ def draw_asked(
 
 
 def draw_one(
-    source: Source, tokenizer: Tokenizer, config: ModelConfig, *, seed: tuple[int, ...], questions: int
+    source: Source,
+    tokenizer: Tokenizer,
+    config: ModelConfig,
+    *,
+    seed: tuple[int, ...],
+    questions: int,
+    held: bool,
 ) -> tuple[NDArray[np.uint8], list[Tensor]]:
     """A picture, and what its questions feed: ids, their bias, the exemplars' bias and inputs, [Q, ...]."""
     rng = np.random.default_rng(seed)
-    picture, asked = source.draw(rng, config.image_size, questions)
+    picture, asked = source.draw(rng, config.image_size, questions, held=held)
     encoded = [tokenizer.encode(question.phrase, source.length or config.text_length) for question in asked]
     valid = np.concatenate([mask for _, mask in encoded])
     bias = np.where(valid, 0, MASKED).astype(np.float32)[:, None, None]

@@ -67,7 +67,8 @@ class Pass:
 class Data:
     """`source`: shapes, a folder of pictures with `phrases`, or a COCO or SA-Co document with `pictures`.
 
-    `cache`: a folder for the teacher's trunk features, of pictures in files.
+    `cache`: a folder for the teacher's trunk features. `pool`: of so many pictures that are drawn for
+    `shapes`, instead of a new one each time.
     """
 
     source: str = "shapes"
@@ -75,10 +76,15 @@ class Data:
     phrases: str = ""
     photographs: bool = False
     cache: str = ""
+    pool: int = 0
 
     def __post_init__(self) -> None:
-        if self.cache and self.source == "shapes":
-            raise UsageError("data shapes: every picture is a new one, and a cache would only grow: leave it")
+        if self.pool < 0 or (self.pool and self.source != "shapes"):
+            raise UsageError(f"data {self.source}: pool {self.pool}; want 0, or more of shapes")
+        if self.cache and self.source == "shapes" and not self.pool:
+            raise UsageError(
+                "data shapes: every picture is a new one, and a cache would only grow: give a `pool`"
+            )
 
 
 @dataclass(frozen=True)

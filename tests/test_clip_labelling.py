@@ -73,7 +73,7 @@ def test_labels_of_clips_are_true(tmp_path: Path, command: Command) -> None:
     assert len(empty) >= 12 and np.mean(empty) >= 0.98
     assert report["positives"] + report["negatives"] == len(found.cases)
     source = open_source(str(out), pictures=tmp_path / "clips", phrases=None, photographs=False)
-    drawn, asked = source.draw(np.random.default_rng(0), 56, 2)
+    drawn, asked = source.draw(np.random.default_rng(0), 56, 2, held=False)
     assert drawn.shape == (56, 56, 3) and {question.phrase for question in asked} <= set(PHRASES)
     with pytest.raises(SourceError, match="no such picture"):
         open_source(str(out), pictures=tmp_path, phrases=None, photographs=False)

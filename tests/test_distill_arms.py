@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sam3_edge.benchmarks.distill_arms import best_rates, last_loss, recipe_of, thinned
+from sam3_edge.benchmarks.distill_arms import AFTER, STAGES, best_rates, last_loss, recipe_of, thinned
 from sam3_edge.benchmarks.distill_claims import claims, plot, summary
 
 
@@ -55,7 +55,10 @@ def test_rates_are_chosen_by_the_last_losses(tmp_path: Path) -> None:
         {"step": n, "pass": "features", "rate": 1e-3, "trunk": 8.0 / n, "boxes": 1.0} for n in range(1, 9)
     ]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert last_loss(tmp_path) == pytest.approx((8 / 7 + 1) / 2 + 5.0)
+    trunk, anchor = (8 / 7 + 1) / 2, STAGES[AFTER].anchor
+    assert last_loss(tmp_path, STAGES["features"]) == pytest.approx(trunk)
+    assert last_loss(tmp_path, STAGES["outputs"]) == pytest.approx(5.0)
+    assert anchor > 0 and last_loss(tmp_path, STAGES[AFTER]) == pytest.approx(anchor * trunk + 5.0)
     assert [row["step"] for row in thinned(tmp_path)] == [8]
     assert best_rates({"features": {"0.001": 2.0, "0.003": 1.0}}) == {"features": 0.003}
 

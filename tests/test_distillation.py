@@ -21,7 +21,7 @@ from sam3_edge.export.distillation import STUDENT, Distillation
 from sam3_edge.export.distillation_cache import FeatureCache
 from sam3_edge.export.distillation_corrections import corrected, kept
 from sam3_edge.export.distillation_cost import estimate
-from sam3_edge.export.distillation_data import draw_asked, open_source
+from sam3_edge.export.distillation_data import Phrased, draw_asked, open_source
 from sam3_edge.export.distillation_log import LOG, plot
 from sam3_edge.export.distillation_losses import output_losses, weights_of
 from sam3_edge.export.distillation_recipe import Data, Pass, Recipe, Trunk, read_recipe
@@ -299,7 +299,7 @@ def test_sources(tmp_path: Path) -> None:
         )
         found = set()
         for seed in range(20):
-            picture, questions = kept.draw(np.random.default_rng(seed), 56, 2)
+            picture, questions = kept.draw(np.random.default_rng(seed), 56, 2, held=False)
             assert picture.shape == (56, 56, 3)
             found.add(tuple(question.phrase for question in questions))
         return sorted(found)
@@ -360,6 +360,30 @@ def test_a_batch_does_not_depend_on_who_draws_it(tmp_path: Path) -> None:
     assert torch.equal(both.exemplars[0][1::2], second.exemplars[0])
 
 
+def test_a_pool_is_drawn_once_and_what_is_held_lies_outside() -> None:
+    pool = open_source("shapes", pictures=None, phrases=None, photographs=False, pool=3)
+
+    def drawn(held: bool) -> set[bytes]:
+        found = (pool.draw(np.random.default_rng(seed), 56, 2, held=held)[0] for seed in range(30))
+        return {picture.tobytes() for picture in found}
+
+    assert len(drawn(False)) == 3 and not drawn(False) & drawn(True)
+
+
+def test_every_twentieth_file_is_of_no_batch(tmp_path: Path) -> None:
+    colours = [(12 * n, 0, 0) for n in range(21)]
+    paths = [tmp_path / f"{n}.png" for n in range(21)]
+    for path, colour in zip(paths, colours, strict=True):
+        Image.new("RGB", (56, 56), colour).save(path)
+    files = Phrased(paths, [["red"]] * 21, [["blue"]] * 21)
+
+    def reds(held: bool) -> set[int]:
+        found = (files.draw(np.random.default_rng(seed), 56, 2, held=held)[0] for seed in range(300))
+        return {int(picture[0, 0, 0]) for picture in found}
+
+    assert reds(True) == {0, 240} and reds(False) == {12 * n for n in range(1, 20)}
+
+
 RECIPE = """
 folder = "run"
 [student]
@@ -392,6 +416,8 @@ def test_a_recipe_in_toml(tmp_path: Path) -> None:
         ("steps = 5", "steps = 5\nparts = 3", "with 3 parts each"),
         ('folder = "run"', 'folder = "run"\ndata = 3', "want a table"),
         ('folder = "run"', 'folder = "run"\ndata = {cache = "c"}', "every picture is a new one"),
+        ('folder = "run"', 'folder = "run"\ndata = {source = "c", pool = 2}', "pool 2; want 0"),
+        ("steps = 5", "steps = 5\nanchor = 2.0", "anchor 2.0; want 0, or more of outputs"),
     ],
 )
 def test_what_a_recipe_must_not_say(tmp_path: Path, old: str, new: str, message: str) -> None:
