@@ -88,10 +88,7 @@ class Phrased:
     length: int | None = None
 
     def draw(self, rng: np.random.Generator, size: int, questions: int, *, held: bool) -> Drawn:
-        numbers = range(len(self.pictures))
-        if len(numbers) >= HELD:
-            numbers = numbers[::HELD] if held else [n for n in numbers if n % HELD]  # type: ignore[assignment]
-        number = int(rng.choice(numbers))
+        number = self.number(rng, held=held)
         picture = resize_picture(read_picture(self.pictures[number]), size).transpose(1, 2, 0)
         kinds = [self.present[number], self.absent[number]]
         asked = []
@@ -99,6 +96,17 @@ class Phrased:
             kind = kinds[place % 2] or kinds[1 - place % 2]
             asked.append(Question(str(kind[int(rng.integers(len(kind)))]), (), ()))
         return picture, asked
+
+    def number(self, rng: np.random.Generator, *, held: bool) -> int:
+        """Of a picture. Where there are few, all are of batches, and held ones too."""
+        count = len(self.pictures)
+        if count < HELD:
+            return int(rng.integers(count))
+        among = -(-count // HELD)
+        if held:
+            return HELD * int(rng.integers(among))
+        chosen = int(rng.integers(count - among))
+        return chosen + chosen // (HELD - 1) + 1
 
 
 def open_source(

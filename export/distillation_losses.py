@@ -2,9 +2,11 @@
 
 Sums, because processes with pictures of their own must give the gradient of one process with all of them:
 the counts are added over the processes before anything is divided. The weights and the shape of the losses of
-`outputs` follow SAM 3's own for labels (Carion et al. 2025: score and presence 20, box 5, GIoU 2) and
-EdgeSAM's for masks of a teacher (Zhou et al. 2023: cross-entropy 5, Dice 5); those of `features` are
-EfficientSAM3's (trunk: error 1, cosine 1) and DART's (neck, finest first: 0.15, 0.2, 0.65).
+`outputs` follow SAM 3's own for labels (Carion et al. 2025: box 5, GIoU 2) and EdgeSAM's for masks of a
+teacher (Zhou et al. 2023: cross-entropy 5, Dice 5); those of `features` are EfficientSAM3's (trunk: error 1,
+cosine 1) and DART's (neck, finest first: 0.15, 0.2, 0.65). SAM 3 weighs scores and presence 20, as focal
+losses, which are small where the model is right. Soft targets have plain entropies: at 20 their gradients
+were 160 and 270 beside 10 at most of any other loss, and 300 steps left an F1 of 0.35. At 1 it was 0.74.
 """
 
 from __future__ import annotations
