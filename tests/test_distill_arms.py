@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from sam3_edge.benchmarks.distill_arms import AFTER, STAGES, best_rates, last_loss, recipe_of, thinned
 from sam3_edge.benchmarks.distill_claims import claims, plot, summary
+from sam3_edge.benchmarks.distill_signal import signal
 
 
 def scored(cg_f1: float, il_mcc: float = 0.8, pm_f1: float = 0.5) -> dict[str, Any]:
@@ -68,3 +70,12 @@ def test_ways_take_as_many_steps(tmp_path: Path) -> None:
     both = recipe_of(tmp_path, rates, 600, 1)
     assert both.steps == recipe_of(tmp_path, {"features": 1e-3}, 600, 1).steps == 600
     assert [it.rate for it in both.passes] == [1e-3, 3e-3]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_the_signal_is_what_gradients_have_in_common(share: float) -> None:
+    """Noise alone is none of it, however few the gradients."""
+    rng = np.random.default_rng(3)
+    common, noise = np.ones(100_000), rng.standard_normal((8, 100_000))
+    rows = (share * common + np.sqrt(1 - share**2) * noise).astype(np.float32)
+    assert signal(rows) == pytest.approx(share, abs=0.05)
