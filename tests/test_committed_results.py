@@ -107,6 +107,8 @@ def test_the_full_size_trunk_compresses() -> None:
 def test_faster_than_transformers() -> None:
     """At SAM 3's depth. What is missed, memory in fp32 and the start, stands in docs/performance.md."""
     rows = {row["row"]: row for row in committed("speed")["rows"]}
+    peaks, most = rows["picture 1008 px, w8"]["peak_gb"], rows["picture 1008 px, w8"]["target"][1]
+    assert peaks["ours"] <= most * peaks["theirs"]
     wanted = {name: row["target"][0] for name, row in rows.items() if row["target"][0]}
     assert {"picture 1008 px, fused", "picture 1008 px, w8", "frame 1008 px, fused"} <= wanted.keys()
     for name, least in wanted.items():
