@@ -7,11 +7,13 @@ with a DequantizeLinear in front would run at 0.85 of it: ONNX Runtime makes an 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import onnx_ir as ir
+
+from sam3_edge.machine.vectors import adds_wide
 
 from .feeds import Feeds
 from .keep import TABLE, Keep, Row
@@ -25,16 +27,21 @@ NEEDS = "nothing"
 ROWS = TABLE
 
 
+def largest() -> int:
+    """The largest integer of a weight that this processor multiplies rightly."""
+    return 127 if adds_wide() else 64
+
+
 @dataclass(frozen=True)
 class Config:
     """`least`: numbers that a weight must have. `limit`: the largest integer of a weight.
 
     127 needs a processor that adds products in 32 bits (VNNI, ARM's dot product); older ones add pairs in 16
-    bits and saturate: 64 is right there.
+    bits and saturate: 64 is right there, and what is chosen where this processor is one of them.
     """
 
     least: int = 1024
-    limit: int = 127
+    limit: int = field(default_factory=largest)
 
 
 def compress(
@@ -48,9 +55,9 @@ def compress(
         )
 
 
-def multiply(graph: ir.Graph, weight: Weight, row: Row | None, *, limit: int = 127) -> str:
+def multiply(graph: ir.Graph, weight: Weight, row: Row | None, *, limit: int | None = None) -> str:
     """Each MatMul of a weight as DynamicQuantizeLinear and MatMulInteger, which ONNX Runtime fuses."""
-    whole, scale = rounded(weight.numbers, weight.axis, limit)
+    whole, scale = rounded(weight.numbers, weight.axis, limit or largest())
     name = str(weight.value.name)
     packed, scales = constant(graph, f"{name}/int8", whole), constant(graph, f"{name}/scale", scale)
     for node in weight.nodes:

@@ -1,4 +1,7 @@
-"""`quantize --accuracy-control` takes back what harms until the gate is passed, and says what."""
+"""`quantize --accuracy-control` takes back what harms until the gate is passed, and says what.
+
+How much that is depends on the processor: without VNNI, sums of int8 products saturate, and more goes back.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from commands import Command
 
 from sam3_edge.bundle import Bundle
 
-SMALL = ("--gate-pictures", "4", "--gate-clips", "0", "--threads", "1")
+SMALL = ("--gate-pictures", "8", "--gate-clips", "0", "--threads", "1")
 OTHERS = ("text", "detector", "detector_features", "masks", "tracker_features", "exemplar", "memorize")
 # Without SmoothQuant the loud channel stays in the activations, whose one scale rounds the others away.
 WORDS = ("--scheme", "w8a8", "--set", "smooth=-1", "--keep", "backbone.blocks.3=fp32")
@@ -28,7 +31,7 @@ def test_what_harms_is_taken_back(tmp_path: Path, command: Command) -> None:
     bundle = Bundle.open(tmp_path / "watched")
     graph = json.loads(bundle.file("report.json").read_bytes())["quantization"]["graphs"]["backbone"]
     taken = graph["skipped"]["accuracy control took it back"]
-    assert 0 < taken < graph["compressed"]["MatMul int8"]
+    assert taken > 0 and graph["compressed"]["MatMul int8"] > 0
     assert f"{float_bundle.FRAGILE}.attention.out" in floats(bundle)
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from machines import AGX_ORIN, ORIN_NANO, THOR, planted
 
-from sam3_edge.machine import clocks, nvml, power, tegrastats
+from sam3_edge import registry
+from sam3_edge.machine import clocks, nvml, power, tegrastats, vectors
 from sam3_edge.machine.apple import apple_state
 from sam3_edge.machine.command import redacted, say
 from sam3_edge.machine.identity import identity
@@ -304,3 +305,20 @@ def test_passwords_and_folders_are_not_told(typed: str, shown: str) -> None:
 def test_commands() -> None:
     assert say(["echo", "hello"]) == "hello"
     assert say(["false"]) is None and say(["no-such-program"]) is None
+
+
+@pytest.mark.parametrize(
+    ("machine", "flags", "limit"),
+    [
+        ("x86_64", "fma avx2", 64),
+        ("x86_64", "avx2 avx512f avx512_vnni", 127),
+        ("x86_64", "", 64),
+        ("aarch64", "asimd", 127),
+    ],
+)
+def test_int8_products_do_not_saturate(
+    machine: str, flags: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(vectors, "cpuinfo", lambda what: flags)
+    assert registry.load_module("quantize", "as_w8").Config().limit == limit
