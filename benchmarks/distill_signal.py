@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from sam3_edge import console, registry
 from sam3_edge.verbs.options import COUNT
 
-from .distill_arms import AFTER, recipe_of
+from .distill_arms import AFTER, STAGES, recipe_of
 from .document import errors_told, write_document
 from .machine import facts
 
@@ -55,8 +55,8 @@ def measure(student: Path, batches: int) -> list[dict[str, Any]]:
     recipe = recipe_of(
         student.parent / "signal", {AFTER: 1e-3}, 1, SEED, str(student / "student.safetensors")
     )
-    run = registry.load_module("export", "distillation").Distillation(recipe)
-    weights = registry.load_module("export", "distillation_losses").weights_of("outputs", 1.0)
+    run, stage = registry.load_module("export", "distillation").Distillation(recipe), STAGES[AFTER]
+    weights = registry.load_module("export", "distillation_losses").weights_of(stage.kind, stage.anchor)
     values: dict[str, list[float]] = {}
     vectors: dict[str, list[NDArray[np.float32]]] = {}
     for name, value, vector in gradients(run, batches):

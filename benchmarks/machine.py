@@ -7,15 +7,15 @@ import platform
 from importlib.metadata import version
 from typing import Any
 
-from sam3_edge.machine.identity import commit
-from sam3_edge.machine.vectors import cpuinfo, vectors
+from sam3_edge.machine.identity import commit, processor
+from sam3_edge.machine.vectors import vectors
 
 
 def facts(*packages: str) -> dict[str, Any]:
     """Processor, its vector instructions, memory, commit, and the versions of Python and of `packages`."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
-        "processor": processor(),
+        "processor": processor() or platform.processor(),
         "vectors": vectors(),
         "cores": os.cpu_count(),
         "memory_gb": round(memory / 1e9, 1),
@@ -24,8 +24,3 @@ def facts(*packages: str) -> dict[str, Any]:
         **{package: version(package) for package in packages},
         "commit": commit(),
     }
-
-
-def processor() -> str:
-    """The processor's own name for itself, where the system tells."""
-    return cpuinfo("model name") or platform.processor()

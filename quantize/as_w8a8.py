@@ -13,7 +13,9 @@ from pathlib import Path
 
 import nncf
 import onnx
+from nncf.quantization.advanced_parameters import OverflowFix
 
+from sam3_edge.machine.vectors import adds_wide
 from sam3_edge.spec import ModelConfig
 
 from .accuracy_control import Check
@@ -67,7 +69,9 @@ def compress(
     config, keep, tally = config or Config(), keep or Keep(), Tally()
     if feeds:
         smooth = nncf.AdvancedSmoothQuantParameters(matmul=config.smooth)
-        how = nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smooth)
+        # NNCF's name for weights of half the range, for processors whose sums of full ones saturate.
+        fix = None if adds_wide() else OverflowFix.ENABLE
+        how = nncf.AdvancedQuantizationParameters(smooth_quant_alphas=smooth, overflow_fix=fix)
         kind = nncf.QuantizationPreset.MIXED
         whole = check and partial(check_finished, check, config, keep)
         taken = quantize_graph(path, keep, feeds, KINDS, tally, whole, advanced_parameters=how, preset=kind)

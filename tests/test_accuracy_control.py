@@ -1,7 +1,4 @@
-"""`quantize --accuracy-control` takes back what harms until the gate is passed, and says what.
-
-How much that is depends on the processor: without VNNI, sums of int8 products saturate, and more goes back.
-"""
+"""`quantize --accuracy-control` takes back what harms until the gate is passed, and says what."""
 
 from __future__ import annotations
 
@@ -14,10 +11,12 @@ from commands import Command
 
 from sam3_edge.bundle import Bundle
 
-SMALL = ("--gate-pictures", "8", "--gate-clips", "0", "--threads", "1")
+SMALL = ("--gate-pictures", "4", "--gate-clips", "0", "--threads", "1")
 OTHERS = ("text", "detector", "detector_features", "masks", "tracker_features", "exemplar", "memorize")
-# Without SmoothQuant the loud channel stays in the activations, whose one scale rounds the others away.
-WORDS = ("--scheme", "w8a8", "--set", "smooth=-1", "--keep", "backbone.blocks.3=fp32")
+# Without SmoothQuant the loud channel stays in the activations, whose one scale rounds the others away. First
+# and last block, which are as of `w8` otherwise and not up to the control, would use some of the gate before.
+EDGES = ("--keep", "backbone.blocks.0=fp32", "--keep", "backbone.blocks.3=fp32")
+WORDS = ("--scheme", "w8a8", "--set", "smooth=-1", *EDGES)
 
 
 def test_what_harms_is_taken_back(tmp_path: Path, command: Command) -> None:
@@ -31,6 +30,7 @@ def test_what_harms_is_taken_back(tmp_path: Path, command: Command) -> None:
     bundle = Bundle.open(tmp_path / "watched")
     graph = json.loads(bundle.file("report.json").read_bytes())["quantization"]["graphs"]["backbone"]
     taken = graph["skipped"]["accuracy control took it back"]
+    # Some and not all. How many depends on the range that the processor leaves to int8 weights.
     assert taken > 0 and graph["compressed"]["MatMul int8"] > 0
     assert f"{float_bundle.FRAGILE}.attention.out" in floats(bundle)
 

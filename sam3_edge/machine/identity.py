@@ -13,6 +13,7 @@ from typing import Any
 from sam3_edge import __version__
 from sam3_edge.machine.command import Say, say
 from sam3_edge.machine.tree import Tree
+from sam3_edge.machine.vectors import cpuinfo
 
 PACKAGES = (
     "numpy",
@@ -76,9 +77,7 @@ def soc(tree: Tree) -> str | None:
 
 def processor(tree: Tree | None = None, command: Say = say) -> str | None:
     """The processor's own name for itself, where the system tells."""
-    lines = (tree or Tree()).lines("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else command(["sysctl", "-n", "machdep.cpu.brand_string"])
+    return cpuinfo("model name", tree) or command(["sysctl", "-n", "machdep.cpu.brand_string"])
 
 
 def apple(command: Say) -> str | None:
@@ -151,8 +150,8 @@ def container(tree: Tree) -> bool:
 
 def virtual(tree: Tree) -> bool | None:
     """Whether the processor is shared with other machines; None where /proc/cpuinfo does not tell."""
-    flags = [line for line in tree.lines("/proc/cpuinfo") if line.startswith("flags")]
-    return "hypervisor" in flags[0].split() if flags else None
+    flags = cpuinfo("flags", tree).split()
+    return "hypervisor" in flags if flags else None
 
 
 def packages() -> dict[str, str]:

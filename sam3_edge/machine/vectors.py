@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from pathlib import Path
+
+from sam3_edge.machine.tree import Tree
 
 # Of x86, then of ARM.
 VECTORS = (
@@ -27,8 +28,7 @@ def adds_wide() -> bool:
     return platform.machine() in ("arm64", "aarch64") or bool(WIDE & set(vectors()))
 
 
-def cpuinfo(what: str) -> str:
+def cpuinfo(what: str, tree: Tree | None = None) -> str:
     """What /proc/cpuinfo says of the first processor, or nothing."""
-    listed = Path("/proc/cpuinfo")
-    lines = listed.read_text().splitlines() if listed.exists() else []
+    lines = (tree or Tree()).lines("/proc/cpuinfo")
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(what)), "")
