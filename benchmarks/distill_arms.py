@@ -40,8 +40,8 @@ class Stage:
 AFTER = "outputs after features"
 STAGES = {"features": Stage("features"), "outputs": Stage("outputs"), AFTER: Stage("outputs", anchor=10.0)}
 ARMS = {"P1": ("features",), "P3": ("outputs",), "P1+P3": ("features", AFTER)}
-RATES = (1e-3, 3e-3, 1e-2)
-POOL = 2000  # pictures
+RATES = (3e-3, 1e-2, 3e-2)
+POOL = 3000  # pictures
 TUNING_SEED = 99
 EVERY = 25  # steps that a line of the committed log sums up
 

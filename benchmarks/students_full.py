@@ -7,10 +7,12 @@ is lowered for ONNX Runtime, the trunks in processes of their own, compared with
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from sam3_edge.spec import GraphSpec, ModelConfig, graph_specs
 
 from .document import errors_told, finish, write_document
 from .machine import facts
+from .markdown import table
 from .parity_full import BRANCH, QUIETER, RELATIVE
 from .peer_operators import prepare_torchvision
 from .students_timing import FRAME, PICTURE, ratio_to, spend, total
@@ -154,6 +157,7 @@ def measure(config: ModelConfig, folder: Path, rounds: int) -> dict[str, Any]:
             row["picture_faster"] = ratio_to(times, TEACHER, name)
     return {
         "image_size": config.image_size,
+        "machine": facts("torch", "onnx", "onnxruntime", "timm", "numpy"),
         "trunks": trunks,
         "heads": heads,
         "times": times,
@@ -173,62 +177,62 @@ def verdict(trunks: dict[str, Any]) -> dict[str, Any]:
     return {"failures": bad}
 
 
-def show(size: dict[str, Any]) -> None:
-    """The table for people; seconds are of one processor."""
-    columns = (
-        "trunk",
-        "px",
-        "M parameters",
-        "G mult-adds",
-        "MB",
-        "error",
-        "trunk s",
-        "picture s",
-        "frame s",
-        "faster",
-    )
-    rows = []
+HEAD = (
+    *("trunk", "px", "parameters", "multiply-adds", "fp32 file", "relative error", "trunk", "picture"),
+    *("tracked frame", "picture faster, 95 % interval"),
+)
+
+
+def cells(size: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    """A row for each trunk of one size of the teacher, for people; seconds are the processor's."""
     for name, row in size["trunks"].items():
         faster = row.get("picture_faster", {}).get("processor")
-        rows.append(
-            [
-                name,
-                str(row["image_size"]),
-                f"{row['parameters'] / 1e6:.1f}",
-                f"{row['multiplications'] / 1e9:.0f}",
-                f"{row['megabytes']:.0f}",
-                f"{row['relative']:.0e}",
-                *(f"{row[f'{part}_seconds']['processor']:.2f}" for part in ("backbone", "picture", "frame")),
-                ""
-                if faster is None
-                else f"{faster['median']:.1f} [{faster['low']:.1f}, {faster['high']:.1f}]",
-            ]
+        yield (
+            name,
+            str(row["image_size"]),
+            f"{row['parameters'] / 1e6:.1f} M",
+            f"{row['multiplications'] / 1e9:.0f} G",
+            f"{row['megabytes']:.0f} MB",
+            f"{row['relative']:.1e}",
+            *(f"{row[f'{part}_seconds']['processor']:.2f} s" for part in ("backbone", "picture", "frame")),
+            f"{faster['median']:.2f} ({faster['low']:.2f}-{faster['high']:.2f})" if faster else "",
         )
-    console.table(f"Teacher at {size['image_size']} px, one thread", columns, rows, out=True)
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """The table for a page."""
+    return table(HEAD, chain.from_iterable(map(cells, document["sizes"])))
+
+
+def merged(path: Path, size: dict[str, Any]) -> dict[str, Any]:
+    """The document in a file with this size in it; what it says of other sizes stays."""
+    others = json.loads(path.read_text())["sizes"] if path.exists() else []
+    kept = [other for other in others if other["image_size"] != size["image_size"]]
+    return {
+        "what": "trunks of full size with random weights, fp32, ONNX Runtime on one processor thread",
+        "limits": {"relative": RELATIVE, "faster": {CLAIMED: FASTER}},
+        "sizes": sorted([*kept, size], key=lambda it: int(it["image_size"])),
+    }
 
 
 @click.command()
 @click.option("--image-size", "sizes", type=int, multiple=True, default=(1008,), show_default=True)
 @click.option("--rounds", type=click.IntRange(2), default=5, show_default=True, help="Of timing.")
 @click.option("--folder", type=click.Path(path_type=Path, file_okay=False), help="For 4 GB of scratch files.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="The JSON.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), required=True, help="JSON, which keeps other sizes."
+)
 def main(sizes: Sequence[int], rounds: int, folder: Path | None, output: Path) -> None:
     """Lower, compare and time the students' trunks and the teacher's."""
-    document: dict[str, Any] = {
-        "what": "trunks of full size with random weights, fp32, ONNX Runtime on one processor thread",
-        "machine": facts("torch", "onnx", "onnxruntime", "timm", "numpy"),
-        "limits": {"relative": RELATIVE, "faster": {CLAIMED: FASTER}},
-        "sizes": [],
-    }
+    found: list[dict[str, Any]] = []
     with errors_told():
         for size in sizes:
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                document["sizes"].append(
-                    measure(replace(ModelConfig(), image_size=size), Path(scratch), rounds)
-                )
-            write_document(output, document)
-            show(document["sizes"][-1])
-    finish([fact for size in document["sizes"] for fact in size["failures"]])
+                found.append(measure(replace(ModelConfig(), image_size=size), Path(scratch), rounds))
+            write_document(output, merged(output, found[-1]))
+            title = f"Teacher at {size} px, one thread"
+            console.table(title, HEAD, list(cells(found[-1])), out=True)
+    finish([fact for size in found for fact in size["failures"]])
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from .distillation_losses import Loss, Seen, added, feature_losses, output_losse
 from .distillation_recipe import Pass, Recipe, differences, settled
 from .distillation_start import first_student, read_teacher
 from .model import Sam3
+from .muon import optimisers
 from .processes import everywhere, own_device, rank, share_gradients
 from .resuming import keep_state, kept_state
 from .schedule import average_into, set_rate
@@ -40,7 +41,7 @@ HELD_OUT = 1 << 30  # seeds of pictures to measure on lie above all steps
 
 
 class Distillation:
-    """All state of a run, so that it can stop at any step and go on: weights, average, optimiser, place."""
+    """All state of a run, so that it can stop at any step and go on: weights, average, optimisers, place."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.folder = recipe, Path(recipe.folder)
@@ -56,7 +57,7 @@ class Distillation:
         self.student.backbone.requires_grad_()
         self.learned = list(self.student.backbone.parameters())
         self.average = {name: w.clone() for name, w in self.student.backbone.state_dict().items()}
-        self.optimiser = self.new_optimiser()
+        self.optimisers = self.new_optimisers()
         self.place = self.step = 0
         self.source = open_source(
             recipe.data.source,
@@ -66,15 +67,15 @@ class Distillation:
             pool=recipe.data.pool,
         )
 
-    def new_optimiser(self) -> torch.optim.AdamW:
-        return torch.optim.AdamW(self.learned, lr=1e-3, weight_decay=1e-2, betas=(0.9, 0.98))
+    def new_optimisers(self) -> list[torch.optim.Optimizer]:
+        return optimisers(self.student.backbone, decay=1e-2, betas=(0.9, 0.98))
 
     def save(self) -> None:
         state = {
             "recipe": json.dumps(settled(self.recipe), sort_keys=True),
             "trunk": self.student.backbone.state_dict(),
             "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [one.state_dict() for one in self.optimisers],
             "place": (self.place, self.step),
         }
         keep_state(self.folder, state)
@@ -96,7 +97,8 @@ class Distillation:
         self.student.backbone.load_state_dict(state["trunk"])
         self.average = state["average"]
         self.place, self.step = state["place"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        for one, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            one.load_state_dict(kept)
 
     def asked(self, it: Pass, step: int, part: int = 0) -> Asked:
         """This process's share of a step's batch, or one part of it."""
@@ -156,17 +158,18 @@ class Distillation:
 
         With several parts a first round only counts: what a loss is divided by is known when all have spoken.
         """
-        rate = set_rate(self.optimiser, it.rate, self.step, it.steps)
+        rate = set_rate(self.optimisers, it.rate, self.step, it.steps)
         with torch.set_grad_enabled(it.parts == 1):
             found = [self.share(it, part) for part in range(it.parts)]
         sums = everywhere(torch.stack([table(losses) for losses in found]).sum(0))
         counts = sums[:, 1].clamp(min=1)
-        self.optimiser.zero_grad()
+        self.student.backbone.zero_grad()
         for part, losses in enumerate(found):
             self.descend(it, losses if it.parts == 1 else self.share(it, part), counts.tolist())
         share_gradients(self.learned)
         torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
-        self.optimiser.step()
+        for one in self.optimisers:
+            one.step()
         self.step += 1
         average_into(self.average, self.student.backbone, self.step)
         return {"rate": rate, **dict(zip(found[0], (sums[:, 0] / counts).tolist(), strict=True))}
@@ -207,7 +210,7 @@ class Distillation:
             if rank() == 0:
                 (self.folder / f"pass_{self.place + 1}.json").write_text(json.dumps(measured[-1]) + "\n")
             check_gate(it, found)
-            self.place, self.step, self.optimiser = self.place + 1, 0, self.new_optimiser()
+            self.place, self.step, self.optimisers = self.place + 1, 0, self.new_optimisers()
             self.save()
         return {"student": str(self.folder / STUDENT), "passes": measured}
 

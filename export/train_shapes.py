@@ -163,7 +163,7 @@ class Training:
 
     def update(self, model: Sam3, stage: Stage, loss: Tensor) -> None:
         """One optimiser step: warm-up, cosine decay, gradients clipped, weights averaged."""
-        set_rate(self.optimiser, stage.rate, self.step, stage.steps)
+        set_rate([self.optimiser], stage.rate, self.step, stage.steps)
         model.zero_grad()
         self.cells.zero_grad()
         loss.backward()

@@ -135,7 +135,7 @@ class Training:
 
     def update(self, stage: Stage, loss: Tensor) -> None:
         """One optimiser step."""
-        set_rate(self.optimiser, stage.rate, self.step, stage.steps)
+        set_rate([self.optimiser], stage.rate, self.step, stage.steps)
         self.tracker.zero_grad()
         loss.backward()
         share_gradients(self.learned)

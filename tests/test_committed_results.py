@@ -114,3 +114,13 @@ def test_faster_than_transformers() -> None:
     for name, least in wanted.items():
         assert rows[name]["pairs"] >= 5 and rows[name]["layers"] == 32
         assert rows[name]["ratio"]["processor"]["median"] >= least or name.startswith("start"), name
+
+
+def test_students_are_faster_than_their_teacher_at_full_size() -> None:
+    found = committed("students_full")
+    assert [size["image_size"] for size in found["sizes"]] == [336, 1008]
+    for size in found["sizes"]:
+        trunks = size["trunks"]
+        assert size["failures"] == [] and trunks.keys() == {"teacher", "pruned", "repvit_m1_1", "repvit_m2_3"}
+        assert trunks["repvit_m1_1"]["picture_faster"]["processor"]["low"] >= 6
+        assert all(row["relative"] <= found["limits"]["relative"] for row in trunks.values())
