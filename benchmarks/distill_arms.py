@@ -25,6 +25,7 @@ from sam3_edge.writing import write_file
 
 from .distill_claims import claims, plot, summary
 from .distill_scores import CLIPS, PICTURES, scores_of_student, scores_of_teacher, teacher_hash
+from .distill_trunks import write_trunk
 from .document import errors_told, write_document
 from .machine import facts
 
@@ -40,7 +41,7 @@ class Stage:
 AFTER = "outputs after features"
 STAGES = {"features": Stage("features"), "outputs": Stage("outputs"), AFTER: Stage("outputs", anchor=10.0)}
 ARMS = {"P1": ("features",), "P3": ("outputs",), "P1+P3": ("features", AFTER)}
-RATES = (3e-3, 1e-2, 3e-2)
+RATES = (1e-3, 3e-3, 1e-2)
 POOL = 3000  # pictures
 TUNING_SEED = 99
 EVERY = 25  # steps that a line of the committed log sums up
@@ -146,7 +147,11 @@ def document_of(
 
 
 def write_all(output: Path, document: dict[str, Any], folder: Path) -> None:
-    """The JSON, and beside it the students' logs and the plot."""
+    """The JSON, and beside it the students' logs and the plot, and a folder of their trunks."""
+    for run in document["runs"]:
+        name = f"{run['arm']}_{run['seed']}"
+        place = output.with_suffix("") / f"{name}.safetensors"
+        run["trunk_sha256"] = write_trunk(folder / name / "student.safetensors", place)
     write_document(output, document)
     lines = [
         json.dumps({"arm": run["arm"], "seed": run["seed"], **row})
@@ -194,7 +199,7 @@ def measure(folder: Path, plan: Plan, output: Path) -> dict[str, Any]:
 @click.option("--pictures", type=COUNT, default=frozen_pictures.PICTURES, show_default=True)
 @click.option("--clips", type=click.IntRange(0), default=16, show_default=True, help="Of the 64 frozen ones.")
 @click.option(
-    "--output", type=click.Path(path_type=Path), required=True, help="JSON; .log and .svg beside it."
+    "--output", type=click.Path(path_type=Path), required=True, help="JSON; log, plot, trunks beside it."
 )
 def main(folder: Path, output: Path, **options: Any) -> None:
     """Distil by features, by outputs and by both, and judge all students on the frozen sets."""

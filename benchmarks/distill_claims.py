@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .markdown import table
+
 RETAINED, MCC_DROP, DEVIATIONS = 0.85, 0.05, 2.0
 SHOWN = (("pictures", "cg_f1"), ("pictures", "il_mcc"), ("pictures", "pm_f1"), ("clips", "j_and_f"))
 WIDTH, HEIGHT, MARGIN = 640, 300, 50
@@ -72,6 +74,22 @@ def better(runs: Sequence[Run], seeds: int) -> dict[str, Any]:
         "value": None if apart is None else round(apart, 2),
         "holds": apart is not None and apart > DEVIATIONS,
     }
+
+
+HEAD = ("way", "seeds", "cgF1, frozen pictures", "IL_MCC", "pmF1", "J&F, frozen clips")
+
+
+def markdown(document: Mapping[str, Any]) -> str:
+    """The table for a page: means over seeds, with their standard deviations."""
+    teacher = [
+        document["teacher"][kind][name]["value"] for kind, name in SHOWN if kind in document["teacher"]
+    ]
+    rows = [("teacher", "", *(f"{value:.3f}" for value in teacher))]
+    for arm, means in document["arms"].items():
+        count = sum(run["arm"] == arm for run in document["runs"])
+        told = [f"{means[n]:.3f} ({means[f'{n} sd']:.3f})" for _, n in SHOWN if n in means]
+        rows.append((arm, str(count), *told))
+    return table(HEAD, rows)
 
 
 def plot(teacher: Run, runs: Sequence[Run]) -> str:

@@ -15,7 +15,7 @@ from sam3_edge.timing.percentiles import told
 from sam3_edge.timing.report import label, read, runs_of
 from sam3_edge.writing import write_file
 
-from . import peers, speed, students_full, tiers
+from . import distill_claims, peers, speed, students_full, tiers
 from .document import finish
 from .judge_rows import ONNX, cell
 from .markdown import table
@@ -95,7 +95,10 @@ def told_by(module: ModuleType, name: str) -> Callable[[Path], str]:
 PAGES: dict[str, dict[str, Callable[[Path], str]]] = {
     "README.md": {"devices": devices, "peers": told_by(peers, "peers")},
     "docs/performance.md": {"speed": told_by(speed, "speed"), "tiers": told_by(tiers, "tiers")},
-    "docs/distill.md": {"students": told_by(students_full, "students_full")},
+    "docs/distill.md": {
+        "students": told_by(students_full, "students_full"),
+        "arms": told_by(distill_claims, "distill_arms"),
+    },
 }
 
 

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.numpy import save_file
+from torch.nn.functional import cosine_similarity
 
 from sam3_edge.benchmarks.distill_arms import AFTER, STAGES, best_rates, last_loss, recipe_of, thinned
 from sam3_edge.benchmarks.distill_claims import claims, plot, summary
+from sam3_edge.benchmarks.distill_scores import teacher_hash
 from sam3_edge.benchmarks.distill_signal import signal
+from sam3_edge.benchmarks.distill_trunks import STUDENT, restore, told, write_trunk
+from sam3_edge.builtin import builtin_checkpoint
+from sam3_edge.errors import CheckError
+from sam3_edge.export import checkpoint
+from sam3_edge.export.shapes_batch import to_tensor
+from sam3_edge.shapes.scenes import draw_scene
+
+TRUNKS = Path(__file__).parents[1] / "benchmarks/results/distill_arms"
 
 
 def scored(cg_f1: float, il_mcc: float = 0.8, pm_f1: float = 0.5) -> dict[str, Any]:
@@ -79,3 +92,34 @@ def test_the_signal_is_what_gradients_have_in_common(share: float) -> None:
     common, noise = np.ones(100_000), rng.standard_normal((8, 100_000))
     rows = (share * common + np.sqrt(1 - share**2) * noise).astype(np.float32)
     assert signal(rows) == pytest.approx(share, abs=0.05)
+
+
+def test_a_student_is_its_trunk_and_its_teachers_heads(tmp_path: Path) -> None:
+    place, whole = next(iter(sorted(TRUNKS.glob("*.safetensors")))), tmp_path / "student.safetensors"
+    again = tmp_path / "again.safetensors"
+    assert restore(place, tmp_path) == whole
+    write_trunk(whole, again)
+    assert again.read_bytes() == place.read_bytes()
+    other = json.loads(told(place)) | {"teacher": "0" * 64}
+    save_file({"weight": np.zeros(1, np.float32)}, again, {STUDENT: json.dumps(other)})
+    with pytest.raises(CheckError, match="000000000000"):
+        restore(again, tmp_path / "never")
+    assert not (tmp_path / "never").exists()
+
+
+def test_committed_students_are_those_that_were_judged(tmp_path: Path) -> None:
+    """Each is near its teacher's features, as its run measured on other pictures."""
+    document = json.loads(TRUNKS.with_suffix(".json").read_text())
+    assert document["teacher_sha256"] == teacher_hash()
+    kept = {path.stem: path for path in TRUNKS.glob("*.safetensors")}
+    assert kept.keys() == {f"{run['arm']}_{run['seed']}" for run in document["runs"]}
+    assert sum(path.stat().st_size for path in kept.values()) < 4e6
+    picture = to_tensor(draw_scene(np.random.default_rng(5), size=224).picture[None])
+    teacher = checkpoint.load(builtin_checkpoint()).model
+    for run in document["runs"]:
+        place = kept[f"{run['arm']}_{run['seed']}"]
+        assert hashlib.sha256(place.read_bytes()).hexdigest() == run["trunk_sha256"]
+        student = checkpoint.load(restore(place, tmp_path)).model
+        with torch.no_grad():
+            found = cosine_similarity(student.backbone(picture), teacher.backbone(picture), dim=2).mean()
+        assert found == pytest.approx(run["passes"][-1]["cosine"], abs=0.1)
