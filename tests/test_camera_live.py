@@ -204,8 +204,9 @@ def test_identities_after_a_camera_was_gone(model: Segmenter, camera: Camera) ->
             after = until(ids, live)
             camera.pictures = pictures()
             assert feed.errors == 0
-            # On a loaded machine a frame more of the smaller pictures may show the model a third object.
-            assert (min(after) > max(before)) if reset else (set(after) & set(before)), (before, after)
+            # A frame more, on a loaded machine, may hide an object or show a new one; none changes its name.
+            same = set(after) <= set(before) or set(before) <= set(after)
+            assert (min(after) > max(before)) if reset else same, (before, after)
 
 
 def test_results_rotate_and_events_are_pictured(model: Segmenter, camera: Camera, tmp_path: Path) -> None:
