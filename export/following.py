@@ -15,6 +15,8 @@ from sam3_edge.loop.propagation import SURE
 from sam3_edge.loop.settings import Settings
 from sam3_edge.spec import MASKED
 
+from .attention_loss import attention_loss, marks_of, watched
+from .mask_decoder import Decoded
 from .model import Sam3
 from .tracker import Clicks, InitGraph, MemorizeGraph, RefineGraph, StepGraph, enlarged
 from .tracking_batch import Sequences, roughly
@@ -25,6 +27,7 @@ CLICKED = 0.3  # of the sequences begin with clicks or a box instead of a mask
 ANEW = 0.15  # of the frames are followed by a mask of the detector, or by a click, that conditions
 FORGOTTEN = 50  # frames at most between the first of a sequence and the second, as the memory counts
 GONE_BY = 0.5  # of the sequences have such a gap
+LOOK = 0.3  # weight of the loss of attention
 
 Drawn = list[tuple[float, float, int]]
 """What is drawn of one object: x, y in pixels of the model's image, label."""
@@ -56,6 +59,7 @@ class Follower:
         self.config, self.batch, self.rng = model.config, batch, rng
         self.init, self.step = InitGraph(model.tracker), StepGraph(model.tracker)
         self.refine, self.memorize = RefineGraph(model.tracker), MemorizeGraph(model.tracker)
+        self.memory_attention = model.tracker.memory_attention
         with torch.no_grad():  # only the tracker learns
             trunk = model.backbone(batch.pictures.flatten(0, 1))
         levels = model.graph("tracker_features")(trunk)
@@ -75,35 +79,54 @@ class Follower:
         by_click = self.rng.random() < CLICKED
         said = self.clicked(0, None, rounds=int(self.rng.integers(1, 4))) if by_click else self.shown(0)
         everyone = torch.ones(len(self.batch.masks), dtype=torch.bool)
-        past.condition(0, self.memory(0, said.logits, hard=True), said.pointers, where=everyone)
+        self.condition(0, 0, past, said, where=everyone)
         gap = int(self.rng.integers(FORGOTTEN)) if self.rng.random() < GONE_BY else 0
-        losses = {"said": said.loss, "track": torch.zeros(())}
-        for frame in range(1, self.batch.frames):
-            losses["track"] = losses["track"] + self.next_frame(frame, past, now=gap + frame)
-        losses["track"] = losses["track"] / (self.batch.frames - 1)
-        return losses
+        later = [self.next_frame(frame, past, now=gap + frame) for frame in range(1, self.batch.frames)]
+        track, look = (torch.stack(losses).mean() for losses in zip(*later, strict=True))
+        return {"said": said.loss, "track": track, "look": LOOK * look}
 
-    def next_frame(self, frame: int, past: Past, *, now: int) -> Tensor:
-        """Find every object on a frame, remember it, and sometimes be told. `now`: as the memory counts."""
-        view, target = self.view(frame), self.batch.masks[:, frame]
-        found = self.step.look(view.fine, view.middle, view.queries, *past.see(now))
+    def next_frame(self, frame: int, past: Past, *, now: int) -> tuple[Tensor, Tensor]:
+        """Find every object on a frame, remember it, and sometimes be told: losses of masks and of attention.
+
+        `now`: the frame as the memory counts.
+        """
+        view, target, known = self.view(frame), self.batch.masks[:, frame], past.see(now)
+        with watched(self.memory_attention) as looks:
+            found = self.step.look(view.fine, view.middle, view.queries, known.frames, known.pointers)
+        look = attention_loss(looks, known.marks, target, self.config.grid, self.rng)
+        return self.told(frame, past, found, now=now), look
+
+    def told(self, frame: int, past: Past, found: Decoded, *, now: int) -> Tensor:
+        """What was found on a frame is remembered, and sometimes corrected: the loss of masks."""
+        target = self.batch.masks[:, frame]
         loss = decoded_loss(found, target, single=False)
         if frame == self.batch.frames - 1:
             return loss
         mask, iou, score, pointers = self.step.answer(found)
         features = self.memory(frame, mask, hard=False)
         worth = torch.where(score > 0, score.sigmoid() * 2 - 1, 0) * iou
-        past.remember(now, features, pointers, valid=worth > Settings().memory_score)
+        marks = self.marks(frame, mask)
+        past.remember(now, features, pointers, marks=marks, valid=worth > Settings().memory_score)
         visible = target.flatten(1).amax(1) > 0.5
         chance = self.rng.random()
         if chance < ANEW / 2:
             sure = visible & (iou_of(mask[:, None], target)[:, 0] > Settings().sure_iou) & (score > 0)
-            past.condition(now, features, self.shown(frame).pointers, where=sure)
+            past.condition(now, features, self.shown(frame).pointers, marks=marks, where=sure)
         elif chance < ANEW:
             said = self.clicked(frame, mask.detach(), rounds=1)
-            past.condition(now, self.memory(frame, said.logits, hard=True), said.pointers, where=visible)
+            self.condition(frame, now, past, said, where=visible)
             loss = loss + said.loss
         return loss
+
+    def condition(self, frame: int, now: int, past: Past, said: Said, *, where: Tensor) -> None:
+        """What was said of the objects `where` [B] is true conditions what comes after."""
+        features = self.memory(frame, said.logits, hard=True)
+        past.condition(now, features, said.pointers, marks=self.marks(frame, said.logits), where=where)
+
+    def marks(self, frame: int, logits: Tensor) -> Tensor:
+        """What the tokens of a memory of mask logits [B, s, s] are of."""
+        side = self.config.grid // self.config.memory_pool
+        return marks_of((logits > 0).float(), self.batch.masks[:, frame], side)
 
     def memory(self, frame: int, logits: Tensor, *, hard: bool) -> Tensor:
         """The memories of masks [B, s, s]; what comes after them does not change how they are drawn."""

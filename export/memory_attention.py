@@ -65,13 +65,19 @@ class MemoryRead(nn.Module):
         self.value: nn.Module = nn.Linear(memory_dim, dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor, bank: Bank, angles: Angles) -> Tensor:
+    def frame_keys(self, bank: Bank) -> Tensor:
+        """Keys [B, S * T, D] of what is remembered of frames, each rotated to its place."""
         frames = rotate(self.key(bank.frames), *bank.angles, 1)
         slots = bank.values.shape[1] - bank.pointers.shape[1]
-        keys = torch.cat((frames.reshape(-1, slots, frames.shape[-1]), self.key(bank.pointers)), dim=1)
-        return self.out(
-            attend(rotate(self.query(x), *angles, 1), keys, self.value(bank.values), 1, bank.bias)
-        )
+        return frames.reshape(-1, slots, frames.shape[-1])
+
+    def queries(self, x: Tensor, angles: Angles) -> Tensor:
+        """What every cell of the grid asks: [B, T, D]."""
+        return rotate(self.query(x), *angles, 1)
+
+    def forward(self, x: Tensor, bank: Bank, angles: Angles) -> Tensor:
+        keys = torch.cat((self.frame_keys(bank), self.key(bank.pointers)), dim=1)
+        return self.out(attend(self.queries(x, angles), keys, self.value(bank.values), 1, bank.bias))
 
     @torch.no_grad()
     def fold(self) -> None:

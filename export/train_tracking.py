@@ -3,7 +3,7 @@
 FILE holds a detector that `train_shapes` trained. It is frozen, so that what it finds stays exactly the same;
 only what is the tracker's alone learns. First `clicks` teaches the mask decoder to segment what it is pointed
 to, on single pictures; then `pairs` finds objects again on the next two frames of clips, `clips` follows them
-through a few more, and `paths` through many, where things cross and hide. All go on with clicks.
+through a few more, and `paths` and `recall` through many, where things cross and hide. All go on with clicks.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sam3_edge.shapes.photographs import TRAINING, read
 from .checkpoint import load, save
 from .following import Follower
 from .model import Sam3
+from .muon import optimisers
 from .processes import rank, share_gradients, together
 from .resuming import keep_state, kept_state
 from .schedule import average_into, set_rate
@@ -36,7 +37,7 @@ FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 class Stage:
     """A part of the training: for how long, how fast, and on what. Without clips, on pictures alone.
 
-    `rounds`: clicks on each object of a picture, at most.
+    `rounds`: clicks on each object of a picture, at most; pictures come with every `pictures_every`-th batch.
     """
 
     name: str
@@ -48,6 +49,8 @@ class Stage:
     frames: int
     objects: int
     eventful: bool = False
+    pictures_every: int = 1
+    muon: bool = False
 
 
 STAGES = (
@@ -55,6 +58,7 @@ STAGES = (
     Stage("pairs", 700, 1.5e-3, 2, 5, 3, 3, 4),
     Stage("clips", 700, 1.2e-3, 2, 5, 2, 6, 4),
     Stage("paths", 500, 1e-3, 1, 5, 1, 10, 4, eventful=True),
+    Stage("recall", 1100, 1e-3, 1, 5, 1, 10, 4, eventful=True, pictures_every=3, muon=True),
 )
 
 
@@ -72,14 +76,38 @@ class Training:
         self.learned = [weight for weight in self.tracker.parameters() if weight.requires_grad]
         self.average = {name: weight.clone() for name, weight in self.tracker.state_dict().items()}
         self.stage = self.step = 0
-        self.optimiser = torch.optim.AdamW(self.learned, lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.98))
+        self.optimisers = self.new_optimisers()
         self.photographs = read(TRAINING)
+
+    @property
+    def by_muon(self) -> bool:
+        """Whether the current stage learns its matrices by Muon."""
+        return STAGES[min(self.stage, len(STAGES) - 1)].muon
+
+    def new_optimisers(self) -> list[torch.optim.Optimizer]:
+        if self.by_muon:
+            return optimisers(self.tracker, decay=1e-3, betas=(0.9, 0.98))
+        return [torch.optim.AdamW(self.learned, lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.98))]
+
+    def enter(self, stage: int) -> None:
+        """Begin a stage. What the optimisers know goes on with it, unless they are others."""
+        before = self.by_muon
+        self.stage, self.step = stage, 0
+        if self.by_muon != before:
+            self.optimisers = self.new_optimisers()
+
+    def start_from(self, weights: Path, stage: str) -> None:
+        """Go on from a trained tracker, with a stage."""
+        known = load(weights, tokenizer=weights.with_name(MERGES)).model
+        self.tracker.load_state_dict(known.tracker.state_dict())
+        self.average = {name: weight.clone() for name, weight in self.tracker.state_dict().items()}
+        self.enter([it.name for it in STAGES].index(stage))
 
     def save(self) -> None:
         state = {
             "tracker": self.tracker.state_dict(),
             "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "place": (self.stage, self.step, self.seed),
         }
         keep_state(self.folder, state)
@@ -90,16 +118,19 @@ class Training:
         self.tracker.load_state_dict(state["tracker"])
         self.average = state["average"]
         self.stage, self.step, self.seed = state["place"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimisers = self.new_optimisers()
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
 
     def losses(self, stage: Stage, rng: np.random.Generator) -> dict[str, Tensor]:
         """What the tracker gets wrong on a new batch."""
-        config = self.model.config
-        stills = draw_stills(
-            rng, config, pictures=stage.pictures, objects=stage.objects, photographs=self.photographs
-        )
-        rounds = int(rng.integers(1, stage.rounds + 1))
-        losses = {"clicks": Follower(self.model, stills, rng).clicks(rounds)}
+        config, losses = self.model.config, dict[str, Tensor]()
+        if self.step % stage.pictures_every == 0:
+            stills = draw_stills(
+                rng, config, pictures=stage.pictures, objects=stage.objects, photographs=self.photographs
+            )
+            rounds = int(rng.integers(1, stage.rounds + 1))
+            losses["clicks"] = Follower(self.model, stills, rng).clicks(rounds)
         if stage.clips:
             clips = draw_sequences(
                 rng,
@@ -135,12 +166,13 @@ class Training:
 
     def update(self, stage: Stage, loss: Tensor) -> None:
         """One optimiser step."""
-        set_rate([self.optimiser], stage.rate, self.step, stage.steps)
+        set_rate(self.optimisers, stage.rate, self.step, stage.steps)
         self.tracker.zero_grad()
         loss.backward()
         share_gradients(self.learned)
         torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.step += 1
         average_into(self.average, self.tracker, self.step)
 
@@ -150,13 +182,15 @@ class Training:
         return self.model
 
 
-def train(folder: Path, weights: Path, seed: int) -> None:
+def train(folder: Path, weights: Path, seed: int, stage: str | None) -> None:
     """Go through the stages, from where a run in this folder was stopped."""
     run = Training(folder, weights, seed)
+    if stage is not None:
+        run.start_from(weights, stage)
     run.resume()
     while run.stage < len(STAGES):
         run.run_stage(STAGES[run.stage])
-        run.stage, run.step = run.stage + 1, 0
+        run.enter(run.stage + 1)
     if rank() == 0:
         (folder / MERGES).write_bytes(weights.with_name(MERGES).read_bytes())
         save(run.finished(), folder / "model.safetensors")
@@ -167,10 +201,15 @@ def train(folder: Path, weights: Path, seed: int) -> None:
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--weights", type=FILE, required=True, help="The trained detector, its merges.txt beside it.")
 @click.option("--seed", default=0, show_default=True)
+@click.option(
+    "--stage",
+    type=click.Choice([stage.name for stage in STAGES]),
+    help="Begin here, with the tracker that FILE holds too, instead of with a new one.",
+)
 @click.option("--processes", default=2, show_default=True, help="Each takes one core and its own clips.")
-def main(folder: Path, weights: Path, seed: int, processes: int) -> None:
+def main(folder: Path, weights: Path, seed: int, stage: str | None, processes: int) -> None:
     """Train, resuming from FOLDER/state.pt if it is there; the weights end up in FOLDER/model.safetensors."""
-    together(train, folder, weights, seed, processes=processes)
+    together(train, folder, weights, seed, stage, processes=processes)
 
 
 if __name__ == "__main__":

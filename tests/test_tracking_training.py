@@ -103,6 +103,14 @@ def test_a_batch_is_learned(weights: Path, tmp_path: Path) -> None:
     assert np.isfinite(losses).all() and np.mean(losses[-6:]) < 0.8 * np.mean(losses[:6])
 
 
+def test_pictures_come_every_so_often(weights: Path, tmp_path: Path) -> None:
+    run, stage = Training(tmp_path / "run", weights, seed=0), replace(small(STAGES[-1]), pictures_every=2)
+    kinds = []
+    for run.step in range(3):
+        kinds.append(set(run.losses(stage, np.random.default_rng(run.step))))
+    assert kinds == [{"clicks", "said", "track", "look"}, {"said", "track", "look"}, kinds[0]]
+
+
 class Stop(Exception):
     """The power went."""
 
@@ -110,6 +118,8 @@ class Stop(Exception):
 def test_a_run_that_was_stopped_goes_on_as_if_not(
     weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    last = len(STAGES) - 1
+
     def go_on(folder: Path, stop: tuple[int, int] | None = None) -> Training:
         run = Training(folder, weights, seed=5)
         run.resume()
@@ -122,13 +132,15 @@ def test_a_run_that_was_stopped_goes_on_as_if_not(
             return draw(*words, **options)  # type: ignore[arg-type]
 
         monkeypatch.setattr(train_tracking, "draw_stills", stills)
-        while run.stage < 2:
-            run.run_stage(small(STAGES[run.stage]))
-            run.stage, run.step = run.stage + 1, 0
+        while run.stage <= last:
+            if 1 < run.stage < last:  # `clips` and `paths` are as `pairs`
+                run.enter(last)
+            run.run_stage(replace(small(STAGES[run.stage]), pictures_every=1))
+            run.enter(run.stage + 1)
         return run
 
     whole = go_on(tmp_path / "whole")
-    for stop in ((0, 1), (1, 1)):
+    for stop in ((0, 1), (1, 1), (last, 1)):
         with pytest.raises(Stop):
             go_on(tmp_path / "parts", stop)
     parts = go_on(tmp_path / "parts")
@@ -169,18 +181,20 @@ def test_training_remembers_as_the_loop_does() -> None:
     generator = torch.Generator().manual_seed(0)
     memory = torch.zeros(1, TRACKING.memory_slots, TRACKING.grid**2, TRACKING.memory_dim)
     pointers = torch.zeros(1, TRACKING.pointer_slots, TRACKING.dim)
+    lies: dict[int, int] = {}
     for time in range(9):
         features = torch.randn(1, TRACKING.grid**2, TRACKING.memory_dim, generator=generator)
         pointer = torch.randn(1, TRACKING.dim, generator=generator)
-        valid = torch.tensor([time != 4])
+        valid, marks = torch.tensor([time != 4]), torch.full((1, TRACKING.grid**2), float(time))
         if time in (0, 6):
-            past.condition(time, features, pointer, where=torch.tensor([True]))
+            past.condition(time, features, pointer, marks=marks, where=torch.tensor([True]))
             place = history.condition(time)
         else:
-            past.remember(time, features, pointer, valid=valid)
+            past.remember(time, features, pointer, marks=marks, valid=valid)
             place = history.remember(time, valid=bool(valid))
         assert place.slot is not None and place.pointer is not None
         memory[:, place.slot], pointers[:, place.pointer] = features, pointer
+        lies[place.slot] = time
     choice = history.choose(9, span=15.0)
     bank = [
         torch.from_numpy(np.stack([row]))
@@ -191,9 +205,13 @@ def test_training_remembers_as_the_loop_does() -> None:
     )
     step = StepGraph(model.tracker)
     whole = step(fine, middle, queries, memory, bank[0], bank[1], pointers, bank[2], bank[3])
-    frames, spoken = past.see(9)
-    assert frames.values.shape[1] < TRACKING.memory_slots
-    for a, b in zip(whole, step.answer(step.look(fine, middle, queries, frames, spoken)), strict=True):
+    seen = past.see(9)
+    slots = seen.frames.values.shape[1]
+    assert slots < TRACKING.memory_slots
+    shown = np.flatnonzero(choice.memory_bias == 0)
+    assert seen.marks.reshape(slots, -1)[:, 0].tolist() == [lies[int(slot)] for slot in shown]
+    found = step.look(fine, middle, queries, seen.frames, seen.pointers)
+    for a, b in zip(whole, step.answer(found), strict=True):
         assert torch.allclose(a, b, atol=1e-4)
     assert set(GRAPHS) == {"tracker_features", "tracker_init", "tracker_step", "tracker_refine", "memorize"}
 
