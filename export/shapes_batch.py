@@ -16,6 +16,7 @@ from sam3_edge.shapes.scenes import UNSEEN, Scene, draw_scene
 from sam3_edge.spec import MASKED, ModelConfig
 from sam3_edge.tokenizer import Tokenizer
 
+from .clip_scenes import draw_clip_scene
 from .losses import Truth
 from .model import Sam3, prompt_of
 
@@ -91,13 +92,18 @@ def draw_batch(
     most: int,
     drawn: int | None = None,
     photographs: Sequence[NDArray[np.uint8]] = (),
+    clips: float = 0.0,
 ) -> Batch:
     """Draw scenes at the model's size and ask `questions` of each, of which `drawn` (all) get masks.
 
-    Nothing of `UNSEEN` is drawn or asked: those pairs are kept to judge by.
+    Nothing of `UNSEEN` is drawn or asked: those pairs are kept to judge by. `clips`: the share, 0 to 1, of
+    pictures that are frames of clips.
     """
-    scenes = [
-        draw_scene(
+
+    def draw() -> Scene:
+        if clips and rng.random() < clips:
+            return draw_clip_scene(rng, config.image_size)
+        return draw_scene(
             rng,
             size=config.image_size,
             most=most,
@@ -105,8 +111,8 @@ def draw_batch(
             withheld=UNSEEN,
             crowd=0.3,
         )
-        for _ in range(pictures)
-    ]
+
+    scenes = [draw() for _ in range(pictures)]
     asked = [ask(rng, scene, withheld=UNSEEN) for _ in range(questions) for scene in scenes]
     encoded = [tokenizer.encode(question.phrase, LENGTH) for question in asked]
     valid = np.concatenate([mask for _, mask in encoded])

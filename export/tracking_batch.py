@@ -16,12 +16,12 @@ from sam3_edge.shapes.scenes import UNSEEN, draw_scene
 from sam3_edge.shapes.scripts import KINDS, write_script
 from sam3_edge.spec import ModelConfig
 
+from .clip_scenes import COMMON
 from .losses import shrink
 from .shapes_batch import to_tensor
 
 LEAST = 60  # pixels of an object on the frame on which it is shown to the tracker
 LONGEST = 7  # frames of a clip from one frame of a sequence to the next
-COMMON = 0.35  # how likely a kind of event is in a clip
 EVENTFUL = {"crossing": 0.6, "occlusion": 0.5, "leaving": 0.4, "look-alikes": 0.25, "scale": 0.15}
 
 

@@ -15,13 +15,12 @@ where two threads in one process gain nothing.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sam3_edge.shapes.photographs import TRAINING, read
 from sam3_edge.shapes.scenes import WORDS
@@ -31,42 +30,16 @@ from .cell_heads import CellHeads
 from .losses import concept_loss, detection_loss
 from .merges import learn_merges
 from .model import Sam3
+from .muon import optimisers
 from .processes import rank, share_gradients, together
 from .resuming import keep_state, kept_state
 from .schedule import average_into, set_rate
 from .shapes_batch import Batch, draw_batch, forward
 from .shapes_model import SHAPES_CONFIG, first_model, resized
+from .shapes_stages import STAGES, Stage
 
 MERGES = "merges.txt"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of the training: which losses, on what, for how long, how fast."""
-
-    name: str
-    steps: int
-    rate: float
-    image_size: int
-    pictures: int
-    questions: int
-    drawn: int
-    most: int
-    photographs: bool = False
-    frozen_trunk: bool = False
-
-
-STAGES = (
-    Stage("dense", 1200, 1.5e-3, 112, 16, 1, 1, 3),
-    Stage("semantic", 2500, 8e-4, 112, 10, 4, 4, 3),
-    Stage("detect", 1200, 6e-4, 112, 8, 4, 4, 3),
-    Stage("full", 1500, 4e-4, 224, 4, 4, 4, 7),
-    Stage("words", 1700, 4e-4, 224, 4, 10, 3, 7),
-    Stage("photographs", 5000, 4e-4, 224, 4, 10, 3, 8, photographs=True),
-    Stage("refine", 2200, 3e-4, 224, 4, 10, 3, 8, photographs=True),
-    Stage("heads", 1300, 2.5e-4, 224, 4, 10, 3, 8, photographs=True, frozen_trunk=True),
-)
 
 
 class Training:
@@ -79,25 +52,43 @@ class Training:
         self.cells = CellHeads(SHAPES_CONFIG.dim)
         self.average = {name: weight.clone() for name, weight in self.model.state_dict().items()}
         self.stage = self.step = 0
-        self.optimiser = self.new_optimiser()
+        self.optimisers = self.new_optimisers()
         self.tokenizer = Tokenizer(number_merges(learn_merges(WORDS).splitlines()[1:], MERGES))
 
     def start_from(self, weights: Path, stage: str) -> None:
         """Go on from trained weights, with a stage. The cell heads, which nobody keeps, start anew."""
-        self.model.load_state_dict(read_weights(weights))
-        self.average = {name: weight.clone() for name, weight in self.model.state_dict().items()}
-        self.stage, self.step = [it.name for it in STAGES].index(stage), 0
+        self.put(read_weights(weights))
+        self.enter([it.name for it in STAGES].index(stage))
 
-    def new_optimiser(self) -> torch.optim.AdamW:
-        weights = [*self.model.parameters(), *self.cells.parameters()]
-        return torch.optim.AdamW(weights, lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.98))
+    def put(self, weights: dict[str, Tensor]) -> None:
+        """Take over weights, for the average too."""
+        self.model.load_state_dict(weights)
+        self.average = {name: weight.clone() for name, weight in self.model.state_dict().items()}
+
+    @property
+    def by_muon(self) -> bool:
+        """Whether the current stage learns its matrices by Muon."""
+        return STAGES[min(self.stage, len(STAGES) - 1)].muon
+
+    def new_optimisers(self) -> list[torch.optim.Optimizer]:
+        learned = nn.ModuleList([self.model, self.cells])
+        if self.by_muon:
+            return optimisers(learned, decay=1e-3, betas=(0.9, 0.98))
+        return [torch.optim.AdamW(learned.parameters(), lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.98))]
+
+    def enter(self, stage: int) -> None:
+        """Begin a stage. What the optimisers know goes on with it, unless they are others."""
+        before = self.by_muon
+        self.stage, self.step = stage, 0
+        if self.by_muon != before:
+            self.optimisers = self.new_optimisers()
 
     def save(self) -> None:
         state = {
             "model": self.model.state_dict(),
             "cells": self.cells.state_dict(),
             "average": self.average,
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "place": (self.stage, self.step, self.seed),
         }
         keep_state(self.folder, state)
@@ -109,7 +100,9 @@ class Training:
         self.cells.load_state_dict(state["cells"])
         self.average = state["average"]
         self.stage, self.step, self.seed = state["place"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimisers = self.new_optimisers()
+        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(kept)
 
     def loss(self, model: Sam3, stage: Stage, batch: Batch) -> dict[str, Tensor]:
         if stage.name == "dense":
@@ -144,6 +137,7 @@ class Training:
                 most=stage.most,
                 drawn=stage.drawn,
                 photographs=photographs,
+                clips=stage.clips,
             )
             losses = self.loss(model, stage, batch)
             self.update(model, stage, sum(losses.values(), torch.zeros(())))
@@ -163,7 +157,7 @@ class Training:
 
     def update(self, model: Sam3, stage: Stage, loss: Tensor) -> None:
         """One optimiser step: warm-up, cosine decay, gradients clipped, weights averaged."""
-        set_rate([self.optimiser], stage.rate, self.step, stage.steps)
+        set_rate(self.optimisers, stage.rate, self.step, stage.steps)
         model.zero_grad()
         self.cells.zero_grad()
         loss.backward()
@@ -172,17 +166,18 @@ class Training:
         learning = (*self.model.parameters(), *self.cells.parameters())
         share_gradients([weight for weight in learning if weight.requires_grad])
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.step += 1
         average_into(self.average, self.model, self.step)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a file that lies beside its merges."""
+    """The detector's weights in a file that lies beside its merges."""
     from .checkpoint import load
 
-    weights: dict[str, Tensor] = load(path, tokenizer=path.with_name(MERGES)).model.state_dict()
-    return weights
+    weights = load(path, tokenizer=path.with_name(MERGES)).model.state_dict()
+    return {name: weight for name, weight in weights.items() if not name.startswith("tracker.")}
 
 
 def write_weights(run: Training, name: str) -> Path:
@@ -215,16 +210,23 @@ def train(folder: Path, seed: int, weights: Path | None, stage: str) -> None:
     run = Training(folder, seed)
     if weights is not None:
         run.start_from(weights, stage)
+        write_weights(run, STAGES[run.stage - 1].name)
     run.resume()
     while run.stage < len(STAGES):
-        if run.stage and not run.step:
-            write_weights(run, STAGES[run.stage - 1].name)
         run.run_stage(STAGES[run.stage])
-        run.stage, run.step = run.stage + 1, 0
+        finish(run)
     if rank() == 0:
-        before = read_weights(folder / f"{STAGES[-2].name}.safetensors")
-        run.average = mean(before, run.average)
         print(f"saved {write_weights(run, 'model')}")
+
+
+def finish(run: Training) -> None:
+    """Keep what a stage ended with, and go on to the next."""
+    ended = run.stage
+    write_weights(run, STAGES[ended].name)
+    run.enter(ended + 1)
+    if ended + 1 < len(STAGES) and STAGES[ended + 1].from_mean:
+        before = read_weights(run.folder / f"{STAGES[ended - 1].name}.safetensors")
+        run.put(mean(before, run.average))
 
 
 @click.command()

@@ -58,7 +58,7 @@ STAGES = (
     Stage("pairs", 700, 1.5e-3, 2, 5, 3, 3, 4),
     Stage("clips", 700, 1.2e-3, 2, 5, 2, 6, 4),
     Stage("paths", 500, 1e-3, 1, 5, 1, 10, 4, eventful=True),
-    Stage("recall", 1100, 1e-3, 1, 5, 1, 10, 4, eventful=True, pictures_every=3, muon=True),
+    Stage("recall", 950, 1e-3, 1, 5, 1, 10, 4, eventful=True, pictures_every=3, muon=True),
 )
 
 

@@ -18,7 +18,8 @@ from sam3_edge.export.merges import learn_merges
 from sam3_edge.export.processes import rank, share_gradients, together
 from sam3_edge.export.shapes_batch import Batch, draw_batch
 from sam3_edge.export.shapes_model import SHAPES_CONFIG, first_model, resized
-from sam3_edge.export.train_shapes import STAGES, Stage, Training
+from sam3_edge.export.shapes_stages import STAGES, Stage
+from sam3_edge.export.train_shapes import Training, finish, mean
 from sam3_edge.shapes.scenes import ABSENT, UNSEEN, WORDS
 from sam3_edge.tokenizer import FIXED, Tokenizer
 
@@ -102,8 +103,11 @@ def test_a_stage_moves_the_weights_it_uses(tmp_path: Path, name: str) -> None:
     moved = {
         key.split(".")[0] for key, weight in weights(run).items() if not torch.equal(weight, before[key])
     }
-    unused = {"dense": {"text", "exemplar", "detector", "masks"}, "heads": {"backbone"}}.get(name, set())
-    assert moved == {"backbone", "detector_features", "text", "exemplar", "detector", "masks"} - unused
+    unused: dict[str, set[str]] = {"dense": {"text", "exemplar", "detector", "masks"}, "heads": {"backbone"}}
+    unused["frames"] = unused["heads"]
+    assert moved == {"backbone", "detector_features", "text", "exemplar", "detector", "masks"} - unused.get(
+        name, set()
+    )
     assert (tmp_path / "state.pt").is_file() and not (tmp_path / "state.part").exists()
 
 
@@ -159,6 +163,21 @@ def test_the_command(tmp_path: Path) -> None:
     found = checkpoint.load(tmp_path / "model.safetensors")
     assert found.config == SMALL and found.licence == "Apache-2.0"
     assert (tmp_path / "merges.txt").read_text() == learn_merges(WORDS)
+
+
+def test_frames_start_from_the_mean_of_two_ends(tmp_path: Path) -> None:
+    run = begin(tmp_path, seed=0)
+    ends = {}
+    for name in ("refine", "heads"):
+        run.enter(NAMES.index(name))
+        run.run_stage(small(STAGES[run.stage], steps=2))
+        ends[name] = {key: weight.clone() for key, weight in run.average.items()}
+        assert not run.by_muon
+        finish(run)
+    assert STAGES[run.stage].name == "frames" and run.by_muon
+    expected = mean(ends["refine"], ends["heads"])
+    assert equal(weights(run), expected) and equal(run.average, expected)
+    assert not equal(expected, ends["heads"])
 
 
 def test_trained_weights_go_on_with_a_stage(tmp_path: Path) -> None:
