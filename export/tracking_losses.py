@@ -1,11 +1,13 @@
 """Losses of the tracker, with the weights that SAM 2 publishes (Ravi et al. 2024, appendix D).
 
-But for one: the guessed IoU is judged by cross-entropy, not by distance. Behind a sigmoid, a guess far off
-has almost no gradient of its distance, and masks with an IoU of 0.9 went on being guessed at 0.01.
+But for two: the guessed IoU is judged by cross-entropy, not by distance. Behind a sigmoid, a guess far off
+has almost no gradient of its distance, and masks with an IoU of 0.9 went on being guessed at 0.01. And frames
+on which an object is gone weigh more in its score.
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,6 +15,8 @@ from .losses import dice, focal
 from .mask_decoder import Decoded, draw
 
 FOCAL, DICE, IOU, SCORE = 20.0, 1.0, 1.0, 1.0
+# Of frames without the object, one in six: weighed alike, 60 % of them went on showing something else.
+GONE = 4.0
 SMALL = 1e-6
 
 
@@ -52,5 +56,6 @@ def decoded_loss(found: Decoded, target: Tensor, *, single: bool) -> Tensor:
     each = mask_loss(masks[:, 1:], found.iou[:, 1:], target)
     if single:
         each = each + mask_loss(masks[:, :1], found.iou[:, :1], target)
-    score = F.binary_cross_entropy_with_logits(found.score, present)
+    weight = torch.where(present > 0, 1.0, GONE)
+    score = F.binary_cross_entropy_with_logits(found.score, present, weight)
     return (each * present).sum() / present.sum().clamp(min=1) + SCORE * score
