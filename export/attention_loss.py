@@ -19,7 +19,7 @@ from torch import Tensor
 
 from .memory_attention import Angles, Bank, MemoryAttention, MemoryRead
 
-OBJECT, OTHER, UNKNOWN = 1, 0, -1
+OBJECT, OTHER, WRONG, UNKNOWN = 1, 0, 2, -1  # wrong: remembered as what it is not
 ON, OFF = 0.4, 0.05  # how much of a cell is an object's: more is its, less is not, between is not judged
 AROUND = 7  # cells across, of the square about a cell of the object in which others are its neighbours
 CELLS = 24  # asked of each object on each frame
@@ -56,11 +56,12 @@ def share(masks: Tensor, side: int) -> Tensor:
 
 
 def marks_of(remembered: Tensor, target: Tensor, side: int) -> Tensor:
-    """What each token [B, side * side] of a memory of masks [B, s, s] is of; unknown where they are wrong."""
+    """What each token [B, side * side] of a memory of masks [B, s, s] is of; what is wrong is of no kind."""
     said, true = share(remembered, side), share(target, side)
     marks = torch.full_like(true, UNKNOWN)
-    marks[(said > ON) & (true > ON)] = OBJECT
-    marks[(said < OFF) & (true < OFF)] = OTHER
+    for kind, a, b in ((OBJECT, said > ON, true > ON), (OTHER, said < OFF, true < OFF)):
+        marks[a & b] = kind
+    marks[((said > ON) & (true < OFF)) | ((said < OFF) & (true > ON))] = WRONG
     return marks
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -28,6 +29,8 @@ ANEW = 0.15  # of the frames are followed by a mask of the detector, or by a cli
 FORGOTTEN = 50  # frames at most between the first of a sequence and the second, as the memory counts
 GONE_BY = 0.5  # of the sequences have such a gap
 LOOK = 0.3  # weight of the loss of attention
+WIDTHS = (5, 9, 13)  # pixels of a mask, of the square in which a mask grows: 1.4 cells at most, to each side
+STRAY = 0.5  # of the sequences have memories that strayed, on half of their frames
 
 Drawn = list[tuple[float, float, int]]
 """What is drawn of one object: x, y in pixels of the model's image, label."""
@@ -80,6 +83,7 @@ class Follower:
         said = self.clicked(0, None, rounds=int(self.rng.integers(1, 4))) if by_click else self.shown(0)
         everyone = torch.ones(len(self.batch.masks), dtype=torch.bool)
         self.condition(0, 0, past, said, where=everyone)
+        self.strays = self.rng.random() < STRAY
         gap = int(self.rng.integers(FORGOTTEN)) if self.rng.random() < GONE_BY else 0
         later = [self.next_frame(frame, past, now=gap + frame) for frame in range(1, self.batch.frames)]
         track, look = (torch.stack(losses).mean() for losses in zip(*later, strict=True))
@@ -103,17 +107,17 @@ class Follower:
         if frame == self.batch.frames - 1:
             return loss
         mask, iou, score, pointers = self.step.answer(found)
-        features = self.memory(frame, mask, hard=False)
+        kept = self.strayed(frame, mask.detach())
+        features, marks = self.memory(frame, kept, hard=False), self.marks(frame, kept)
         worth = torch.where(score > 0, score.sigmoid() * 2 - 1, 0) * iou
-        marks = self.marks(frame, mask)
         past.remember(now, features, pointers, marks=marks, valid=worth > Settings().memory_score)
         visible = target.flatten(1).amax(1) > 0.5
         chance = self.rng.random()
         if chance < ANEW / 2:
-            sure = visible & (iou_of(mask[:, None], target)[:, 0] > Settings().sure_iou) & (score > 0)
+            sure = visible & (iou_of(kept[:, None], target)[:, 0] > Settings().sure_iou) & (score > 0)
             past.condition(now, features, self.shown(frame).pointers, marks=marks, where=sure)
         elif chance < ANEW:
-            said = self.clicked(frame, mask.detach(), rounds=1)
+            said = self.clicked(frame, kept, rounds=1)
             self.condition(frame, now, past, said, where=visible)
             loss = loss + said.loss
         return loss
@@ -122,6 +126,19 @@ class Follower:
         """What was said of the objects `where` [B] is true conditions what comes after."""
         features = self.memory(frame, said.logits, hard=True)
         past.condition(now, features, said.pointers, marks=self.marks(frame, said.logits), where=where)
+
+    def strayed(self, frame: int, logits: Tensor) -> Tensor:
+        """Mask logits [B, s, s], in some sequences grown into their neighbours as masks do in a crossing.
+
+        Frame by frame too little of that happens in ten frames to learn that older memories know better.
+        """
+        if not self.strays or self.rng.random() < 0.5:
+            return logits
+        target, clip_of = self.batch.masks[:, frame], self.batch.clip_of
+        whole = torch.stack([target[clip_of == clip].amax(0) for clip in clip_of])
+        others = (whole > 0.5) & (target < 0.5)
+        grown = F.max_pool2d(logits[:, None], width := int(self.rng.choice(WIDTHS)), 1, width // 2)[:, 0]
+        return torch.where(others, grown, logits)
 
     def marks(self, frame: int, logits: Tensor) -> Tensor:
         """What the tokens of a memory of mask logits [B, s, s] are of."""

@@ -10,7 +10,7 @@ class Stage:
     """A part of the training: which losses, on what, for how long, how fast.
 
     `clips`: the share of pictures that are frames of clips. `from_mean`: it starts from the mean of the ends
-    of the two stages before.
+    of the two stages before. `cells`: with what every cell must know, which is for a trunk that learns.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Stage:
     clips: float = 0.0
     muon: bool = False
     from_mean: bool = False
+    cells: bool = True
 
 
 STAGES = (
@@ -39,7 +40,7 @@ STAGES = (
     Stage("heads", 1300, 2.5e-4, 224, 4, 10, 3, 8, photographs=True, frozen_trunk=True),
     Stage(
         name="frames",
-        steps=1800,
+        steps=1400,
         rate=7e-4,
         image_size=224,
         pictures=4,
@@ -51,5 +52,6 @@ STAGES = (
         clips=0.6,
         muon=True,
         from_mean=True,
+        cells=False,
     ),
 )

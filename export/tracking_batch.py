@@ -80,7 +80,7 @@ def draw_sequences(
 def window(rng: np.random.Generator, length: int, frames: int, *, eventful: bool) -> tuple[int, int]:
     """Where in a clip of `length` frames a sequence starts, and its pace."""
     fastest = min(LONGEST, (length - 1) // (frames - 1))
-    pace = int(rng.integers(min(2, fastest) if eventful else 1, fastest + 1))
+    pace = int(rng.integers(1, fastest + 1))
     span = pace * (frames - 1)
     if not eventful:
         return int(rng.integers(0, length - span)), pace

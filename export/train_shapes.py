@@ -111,8 +111,9 @@ class Training:
             }
         answers = forward(model, batch, detect=stage.name != "semantic")
         losses = {"concept": concept_loss(answers.semantic, batch.truths)}
-        losses["cells"] = 0.3 * self.cells(answers.levels, batch.scenes)
-        losses["boxes"] = self.cells.boxes(answers, batch)
+        if stage.cells:
+            losses["cells"] = 0.3 * self.cells(answers.levels, batch.scenes)
+            losses["boxes"] = self.cells.boxes(answers, batch)
         if answers.masks is not None:
             losses["detect"] = detection_loss(answers.layers, answers.masks, batch.truths)
         return losses

@@ -3,7 +3,8 @@
 FILE holds a detector that `train_shapes` trained. It is frozen, so that what it finds stays exactly the same;
 only what is the tracker's alone learns. First `clicks` teaches the mask decoder to segment what it is pointed
 to, on single pictures; then `pairs` finds objects again on the next two frames of clips, `clips` follows them
-through a few more, and `paths` and `recall` through many, where things cross and hide. All go on with clicks.
+through a few more, and `paths`, `recall` and `crossings` through many, where things cross and hide. All go on
+with clicks.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ STAGES = (
     Stage("clips", 700, 1.2e-3, 2, 5, 2, 6, 4),
     Stage("paths", 500, 1e-3, 1, 5, 1, 10, 4, eventful=True),
     Stage("recall", 950, 1e-3, 1, 5, 1, 10, 4, eventful=True, pictures_every=3, muon=True),
+    Stage("crossings", 700, 7e-4, 1, 5, 1, 13, 3, eventful=True, pictures_every=3, muon=True),
 )
 
 

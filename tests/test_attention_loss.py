@@ -15,6 +15,7 @@ from sam3_edge.export.attention_loss import (
     OBJECT,
     OTHER,
     UNKNOWN,
+    WRONG,
     Looks,
     asked,
     attention_loss,
@@ -88,8 +89,18 @@ def test_what_no_memory_shows_is_not_judged() -> None:
 
 def test_memories_are_marked_where_they_are_right() -> None:
     marks = marks_of(square(1, 2), square(2, 2), SIDE).reshape(SIDE, SIDE)
-    assert marks[2, 0:5].tolist() == [OTHER, UNKNOWN, OBJECT, OBJECT, UNKNOWN]
-    assert (marks == OBJECT).sum() == 6 and (marks == UNKNOWN).sum() == 6
+    assert marks[2, 0:5].tolist() == [OTHER, WRONG, OBJECT, OBJECT, WRONG]
+    assert (marks == OBJECT).sum() == 6 and (marks == WRONG).sum() == 6
+    half = marks_of(square(1, 2), 0.2 * square(1, 2), SIDE)
+    assert (half == UNKNOWN).sum() == 9
+
+
+def test_wrong_memories_are_nobodys_kind() -> None:
+    """Attention that falls on them is attention lost, for the object and for what is about it."""
+    before = square(1, 2)
+    right = marks_of(before, before, SIDE)
+    wrong = torch.where(torch.arange(TOKENS) % 2 == 0, WRONG, right)
+    assert loss(GAIN, marks=wrong).item() > loss(GAIN, marks=right).item() + 0.5
 
 
 def test_cells_on_and_about_an_object_are_asked() -> None:

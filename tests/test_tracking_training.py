@@ -103,6 +103,28 @@ def test_a_batch_is_learned(weights: Path, tmp_path: Path) -> None:
     assert np.isfinite(losses).all() and np.mean(losses[-6:]) < 0.8 * np.mean(losses[:6])
 
 
+def test_memories_stray_into_neighbours_alone(weights: Path, tmp_path: Path) -> None:
+    """Pixels of another object near the mask are added; nothing is lost, and nothing else is touched."""
+    run, batch = Training(tmp_path / "run", weights, seed=0), clips(3)
+    batch.masks[:] = 0
+    first, second = (batch.clip_of == batch.clip_of[0]).nonzero().flatten()[:2].tolist()
+    batch.masks[first, 1, 2:6, 2:6] = 1
+    batch.masks[second, 1, 2:6, 7:12] = 1
+    logits = 20 * batch.masks[:, 1] - 10
+    changed = set()
+    for number in range(40):
+        follower = Follower(run.model, batch, np.random.default_rng(number))
+        follower.strays = number % 2 == 0
+        strayed = follower.strayed(1, logits)
+        if torch.equal(strayed, logits):
+            continue
+        assert follower.strays
+        more = (strayed > 0) & ~(logits > 0)
+        assert ((strayed > 0) >= (logits > 0)).all() and not more[first][batch.masks[second, 1] < 1].any()
+        changed.add(int(more[first].sum()))
+    assert len(changed) > 1 and min(changed) > 0
+
+
 def test_pictures_come_every_so_often(weights: Path, tmp_path: Path) -> None:
     run, stage = Training(tmp_path / "run", weights, seed=0), replace(small(STAGES[-1]), pictures_every=2)
     kinds = []
