@@ -60,7 +60,7 @@ STAGES = (
     Stage("clips", 700, 1.2e-3, 2, 5, 2, 6, 4),
     Stage("paths", 500, 1e-3, 1, 5, 1, 10, 4, eventful=True),
     Stage("recall", 950, 1e-3, 1, 5, 1, 10, 4, eventful=True, pictures_every=3, muon=True),
-    Stage("crossings", 700, 7e-4, 1, 5, 1, 13, 3, eventful=True, pictures_every=3, muon=True),
+    Stage("crossings", 560, 7e-4, 1, 5, 1, 13, 3, eventful=True, pictures_every=3, muon=True),
 )
 
 
