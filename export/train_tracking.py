@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sam3_edge.errors import UsageError
 from sam3_edge.shapes.photographs import TRAINING, read
 
 from .checkpoint import load, save
@@ -101,6 +102,10 @@ class Training:
     def start_from(self, weights: Path, stage: str) -> None:
         """Go on from a trained tracker, with a stage."""
         known = load(weights, tokenizer=weights.with_name(MERGES)).model
+        if not known.config.tracks:
+            raise UsageError(
+                f"{weights}: holds no tracker to go on with: leave --stage out to begin with a new one"
+            )
         self.tracker.load_state_dict(known.tracker.state_dict())
         self.average = {name: weight.clone() for name, weight in self.tracker.state_dict().items()}
         self.enter([it.name for it in STAGES].index(stage))

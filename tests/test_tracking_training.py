@@ -11,6 +11,7 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
+from sam3_edge.errors import UsageError
 from sam3_edge.export import checkpoint, train_tracking
 from sam3_edge.export.following import Follower, as_clicks
 from sam3_edge.export.mask_decoder import Decoded
@@ -179,6 +180,30 @@ def test_the_command(weights: Path, tmp_path: Path) -> None:
     assert found.config == TRACKING and found.merges is not None
     old = checkpoint.load(weights).model.state_dict()
     assert all(torch.equal(weight, found.model.state_dict()[name]) for name, weight in old.items())
+
+
+def test_a_trained_tracker_goes_on_and_gets_another_detector(weights: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no tracker"):
+        Training(tmp_path / "none", weights, seed=0).start_from(weights, STAGES[-1].name)
+    train_tracking.train(tmp_path / "run", weights, 0, None)
+    trained = tmp_path / "run" / "model.safetensors"
+    run = Training(tmp_path / "more", trained, seed=1)
+    run.start_from(trained, STAGES[-1].name)
+    tracker = checkpoint.load(trained).model.tracker.state_dict()
+    assert run.by_muon and equal(dict(run.tracker.state_dict()), dict(tracker))
+    # A run that has ended learns nothing more: another detector is put before its tracker.
+    other = tmp_path / "other"
+    other.mkdir()
+    checkpoint.save(first_model(DETECTOR, 4), other / "model.safetensors")
+    (other / "merges.txt").write_text(learn_merges(WORDS))
+    train_tracking.train(tmp_path / "run", other / "model.safetensors", 0, None)
+    both = checkpoint.load(trained).model.state_dict()
+    assert equal(
+        {n: w for n, w in both.items() if n.startswith("tracker.")},
+        {f"tracker.{n}": w for n, w in tracker.items()},
+    )
+    wanted = checkpoint.load(other / "model.safetensors").model.state_dict()
+    assert equal({n: both[n] for n in wanted}, dict(wanted))
 
 
 def test_a_detector_gets_a_tracker_and_keeps_everything() -> None:
