@@ -62,7 +62,7 @@ class Follower:
         self.config, self.batch, self.rng = model.config, batch, rng
         self.init, self.step = InitGraph(model.tracker), StepGraph(model.tracker)
         self.refine, self.memorize = RefineGraph(model.tracker), MemorizeGraph(model.tracker)
-        self.memory_attention = model.tracker.memory_attention
+        self.memory_attention, self.strays = model.tracker.memory_attention, False
         with torch.no_grad():  # only the tracker learns
             trunk = model.backbone(batch.pictures.flatten(0, 1))
         levels = model.graph("tracker_features")(trunk)
@@ -130,7 +130,7 @@ class Follower:
     def strayed(self, frame: int, logits: Tensor) -> Tensor:
         """Mask logits [B, s, s], in some sequences grown into their neighbours as masks do in a crossing.
 
-        Frame by frame too little of that happens in ten frames to learn that older memories know better.
+        A mask that takes over its neighbour needs a dozen frames for it; a sequence seldom shows them all.
         """
         if not self.strays or self.rng.random() < 0.5:
             return logits

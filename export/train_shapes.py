@@ -30,19 +30,19 @@ from .cell_heads import CellHeads
 from .losses import concept_loss, detection_loss
 from .merges import learn_merges
 from .model import Sam3
-from .muon import optimisers
 from .processes import rank, share_gradients, together
 from .resuming import keep_state, kept_state
 from .schedule import average_into, set_rate
 from .shapes_batch import Batch, draw_batch, forward
 from .shapes_model import SHAPES_CONFIG, first_model, resized
 from .shapes_stages import STAGES, Stage
+from .staged import Staged
 
 MERGES = "merges.txt"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
-class Training:
+class Training(Staged):
     """All state of a run, so that it can stop at any step and go on: weights, average, optimiser, dice."""
 
     def __init__(self, folder: Path, seed: int) -> None:
@@ -51,8 +51,7 @@ class Training:
         self.model = first_model(SHAPES_CONFIG, seed)
         self.cells = CellHeads(SHAPES_CONFIG.dim)
         self.average = {name: weight.clone() for name, weight in self.model.state_dict().items()}
-        self.stage = self.step = 0
-        self.optimisers = self.new_optimisers()
+        super().__init__(STAGES, nn.ModuleList([self.model, self.cells]))
         self.tokenizer = Tokenizer(number_merges(learn_merges(WORDS).splitlines()[1:], MERGES))
 
     def start_from(self, weights: Path, stage: str) -> None:
@@ -65,31 +64,13 @@ class Training:
         self.model.load_state_dict(weights)
         self.average = {name: weight.clone() for name, weight in self.model.state_dict().items()}
 
-    @property
-    def by_muon(self) -> bool:
-        """Whether the current stage learns its matrices by Muon."""
-        return STAGES[min(self.stage, len(STAGES) - 1)].muon
-
-    def new_optimisers(self) -> list[torch.optim.Optimizer]:
-        learned = nn.ModuleList([self.model, self.cells])
-        if self.by_muon:
-            return optimisers(learned, decay=1e-3, betas=(0.9, 0.98))
-        return [torch.optim.AdamW(learned.parameters(), lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.98))]
-
-    def enter(self, stage: int) -> None:
-        """Begin a stage. What the optimisers know goes on with it, unless they are others."""
-        before = self.by_muon
-        self.stage, self.step = stage, 0
-        if self.by_muon != before:
-            self.optimisers = self.new_optimisers()
-
     def save(self) -> None:
         state = {
             "model": self.model.state_dict(),
             "cells": self.cells.state_dict(),
             "average": self.average,
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "place": (self.stage, self.step, self.seed),
+            "seed": self.seed,
+            "place": self.place(),
         }
         keep_state(self.folder, state)
 
@@ -99,10 +80,8 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.cells.load_state_dict(state["cells"])
         self.average = state["average"]
-        self.stage, self.step, self.seed = state["place"]
-        self.optimisers = self.new_optimisers()
-        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(kept)
+        self.seed = state["seed"]
+        self.go_back(state["place"])
 
     def loss(self, model: Sam3, stage: Stage, batch: Batch) -> dict[str, Tensor]:
         if stage.name == "dense":
@@ -167,9 +146,7 @@ class Training:
         learning = (*self.model.parameters(), *self.cells.parameters())
         share_gradients([weight for weight in learning if weight.requires_grad])
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
-        self.step += 1
+        self.move()
         average_into(self.average, self.model, self.step)
 
 
@@ -211,7 +188,8 @@ def train(folder: Path, seed: int, weights: Path | None, stage: str) -> None:
     run = Training(folder, seed)
     if weights is not None:
         run.start_from(weights, stage)
-        write_weights(run, STAGES[run.stage - 1].name)
+        if run.stage:
+            write_weights(run, STAGES[run.stage - 1].name)
     run.resume()
     while run.stage < len(STAGES):
         run.run_stage(STAGES[run.stage])

@@ -24,11 +24,11 @@ from sam3_edge.shapes.photographs import TRAINING, read
 from .checkpoint import load, save
 from .following import Follower
 from .model import Sam3
-from .muon import optimisers
 from .processes import rank, share_gradients, together
 from .resuming import keep_state, kept_state
 from .schedule import average_into, set_rate
 from .shapes_model import TRACKING_CONFIG, with_tracker
+from .staged import Staged
 from .tracking_batch import draw_sequences, draw_stills
 
 MERGES = "merges.txt"
@@ -65,7 +65,7 @@ STAGES = (
 )
 
 
-class Training:
+class Training(Staged):
     """All state of a run, so that it can stop at any step and go on. The detector is no part of it."""
 
     def __init__(self, folder: Path, weights: Path, seed: int) -> None:
@@ -78,26 +78,8 @@ class Training:
             fixed.requires_grad_(False)  # drawn once, and alike
         self.learned = [weight for weight in self.tracker.parameters() if weight.requires_grad]
         self.average = {name: weight.clone() for name, weight in self.tracker.state_dict().items()}
-        self.stage = self.step = 0
-        self.optimisers = self.new_optimisers()
+        super().__init__(STAGES, self.tracker)
         self.photographs = read(TRAINING)
-
-    @property
-    def by_muon(self) -> bool:
-        """Whether the current stage learns its matrices by Muon."""
-        return STAGES[min(self.stage, len(STAGES) - 1)].muon
-
-    def new_optimisers(self) -> list[torch.optim.Optimizer]:
-        if self.by_muon:
-            return optimisers(self.tracker, decay=1e-3, betas=(0.9, 0.98))
-        return [torch.optim.AdamW(self.learned, lr=1e-3, weight_decay=1e-3, betas=(0.9, 0.98))]
-
-    def enter(self, stage: int) -> None:
-        """Begin a stage. What the optimisers know goes on with it, unless they are others."""
-        before = self.by_muon
-        self.stage, self.step = stage, 0
-        if self.by_muon != before:
-            self.optimisers = self.new_optimisers()
 
     def start_from(self, weights: Path, stage: str) -> None:
         """Go on from a trained tracker, with a stage."""
@@ -114,8 +96,8 @@ class Training:
         state = {
             "tracker": self.tracker.state_dict(),
             "average": self.average,
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "place": (self.stage, self.step, self.seed),
+            "seed": self.seed,
+            "place": self.place(),
         }
         keep_state(self.folder, state)
 
@@ -124,10 +106,8 @@ class Training:
             return
         self.tracker.load_state_dict(state["tracker"])
         self.average = state["average"]
-        self.stage, self.step, self.seed = state["place"]
-        self.optimisers = self.new_optimisers()
-        for optimiser, kept in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(kept)
+        self.seed = state["seed"]
+        self.go_back(state["place"])
 
     def losses(self, stage: Stage, rng: np.random.Generator) -> dict[str, Tensor]:
         """What the tracker gets wrong on a new batch."""
@@ -178,9 +158,7 @@ class Training:
         loss.backward()
         share_gradients(self.learned)
         torch.nn.utils.clip_grad_norm_(self.learned, 1.0)
-        for optimiser in self.optimisers:
-            optimiser.step()
-        self.step += 1
+        self.move()
         average_into(self.average, self.tracker, self.step)
 
     def finished(self) -> Sam3:

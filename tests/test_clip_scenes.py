@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sam3_edge.export import shapes_batch
 from sam3_edge.export.clip_scenes import draw_clip_scene, scene_of
 from sam3_edge.export.shapes_batch import draw_batch
 from sam3_edge.export.shapes_model import SHAPES_CONFIG
@@ -47,8 +48,6 @@ def test_frames_show_something_and_nothing_that_is_withheld() -> None:
 def test_batches_have_as_many_as_they_are_told(
     share: float, expected: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    from sam3_edge.export import shapes_batch
-
     made = []
 
     def draw(rng: np.random.Generator, size: int) -> object:

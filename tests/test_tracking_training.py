@@ -19,7 +19,7 @@ from sam3_edge.export.merges import learn_merges
 from sam3_edge.export.shapes_model import SHAPES_CONFIG, TRACKING_CONFIG, first_model, with_tracker
 from sam3_edge.export.tracker import GRAPHS, StepGraph
 from sam3_edge.export.tracking_batch import Sequences, draw_sequences, draw_stills, roughly
-from sam3_edge.export.tracking_losses import decoded_loss, iou_of
+from sam3_edge.export.tracking_losses import GONE, decoded_loss, iou_of
 from sam3_edge.export.tracking_past import Past
 from sam3_edge.export.train_tracking import STAGES, Stage, Training
 from sam3_edge.loop.history import History
@@ -304,6 +304,21 @@ def test_the_right_answer_costs_least() -> None:
     seen = target.amax((1, 2), keepdim=True)[:, None] > 0
     hidden = replace(found, pixels=torch.where(seen, found.pixels, 9))
     assert decoded_loss(hidden, target, single=True) == best  # masks of what is out of sight teach nothing
+
+
+def test_showing_what_is_gone_costs_more_than_missing_what_is_there() -> None:
+    target = (clips().masks[:, 0] > 0.5).float()
+    target[-1] = 0
+    found = perfect(target)
+
+    def turned(place: int) -> float:
+        wrong = torch.ones(len(target))
+        wrong[place] = -1
+        return decoded_loss(replace(found, score=wrong * found.score), target, single=True).item()
+
+    best = decoded_loss(found, target, single=True).item()
+    assert turned(-1) - best == pytest.approx(GONE * (turned(0) - best), rel=1e-4)
+    assert GONE > 1
 
 
 def test_clicks_close_with_an_empty_point() -> None:

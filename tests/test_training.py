@@ -141,7 +141,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_not(tmp_path: Path, monkeypatch: p
         monkeypatch.setattr(train_shapes, "draw_batch", draw)
         while run.stage < len(stages):
             run.run_stage(stages[run.stage])
-            run.stage, run.step = run.stage + 1, 0
+            run.enter(run.stage + 1)
         return run
 
     whole = go_on(tmp_path / "whole")
