@@ -50,10 +50,11 @@ def draw_sequences(
     frames: int,
     objects: int,
     eventful: bool = False,
+    fastest: int = LONGEST,
 ) -> Sequences:
     """Clips in which any of the kinds of events happen, and up to `objects` of each to follow.
 
-    Every clip has a pace of its own, 1 to `LONGEST` frames a step, so that some sequences show a whole event
+    Every clip has a pace of its own, 1 to `fastest` frames a step, so that some sequences show a whole event
     and others how little changes from frame to frame. `eventful` ones are about the middle of a clip, where
     things cross, hide and leave, and follow those to whom it happens first. Nothing of `UNSEEN` is drawn.
     """
@@ -63,7 +64,7 @@ def draw_sequences(
     while len(pictures) < clips:
         kinds = [kind for kind in KINDS if rng.random() < chances.get(kind, COMMON)]
         script = write_script(rng, kinds, size=config.image_size, withheld=UNSEEN)
-        start, pace = window(rng, script.frames, frames, eventful=eventful)
+        start, pace = window(rng, script.frames, frames, fastest, eventful=eventful)
         there = rng.permutation(np.flatnonzero(draw_masks(script, start).sum((1, 2)) >= LEAST))
         if not len(there):
             continue
@@ -77,10 +78,11 @@ def draw_sequences(
     return Sequences(torch.stack(pictures), small(np.concatenate(masks), config), torch.tensor(clip_of))
 
 
-def window(rng: np.random.Generator, length: int, frames: int, *, eventful: bool) -> tuple[int, int]:
-    """Where in a clip of `length` frames a sequence starts, and its pace."""
-    fastest = min(LONGEST, (length - 1) // (frames - 1))
-    pace = int(rng.integers(1, fastest + 1))
+def window(
+    rng: np.random.Generator, length: int, frames: int, fastest: int, *, eventful: bool
+) -> tuple[int, int]:
+    """Where in a clip of `length` frames a sequence starts, and its pace, at most `fastest`."""
+    pace = int(rng.integers(1, min(fastest, (length - 1) // (frames - 1)) + 1))
     span = pace * (frames - 1)
     if not eventful:
         return int(rng.integers(0, length - span)), pace

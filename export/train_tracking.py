@@ -29,7 +29,7 @@ from .resuming import keep_state, kept_state
 from .schedule import average_into, set_rate
 from .shapes_model import TRACKING_CONFIG, with_tracker
 from .staged import Staged
-from .tracking_batch import draw_sequences, draw_stills
+from .tracking_batch import LONGEST, draw_sequences, draw_stills
 
 MERGES = "merges.txt"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -40,6 +40,7 @@ class Stage:
     """A part of the training: for how long, how fast, and on what. Without clips, on pictures alone.
 
     `rounds`: clicks on each object of a picture, at most; pictures come with every `pictures_every`-th batch.
+    `fastest`: frames of a clip from one frame of a sequence to the next, at most.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Stage:
     eventful: bool = False
     pictures_every: int = 1
     muon: bool = False
+    fastest: int = LONGEST
 
 
 STAGES = (
@@ -61,7 +63,7 @@ STAGES = (
     Stage("clips", 700, 1.2e-3, 2, 5, 2, 6, 4),
     Stage("paths", 500, 1e-3, 1, 5, 1, 10, 4, eventful=True),
     Stage("recall", 950, 1e-3, 1, 5, 1, 10, 4, eventful=True, pictures_every=3, muon=True),
-    Stage("crossings", 560, 7e-4, 1, 5, 1, 13, 3, eventful=True, pictures_every=3, muon=True),
+    Stage("crossings", 560, 7e-4, 1, 5, 1, 13, 3, eventful=True, pictures_every=3, muon=True, fastest=3),
 )
 
 
@@ -126,6 +128,7 @@ class Training(Staged):
                 frames=stage.frames,
                 objects=stage.objects,
                 eventful=stage.eventful,
+                fastest=stage.fastest,
             )
             losses |= Follower(self.model, clips, rng).follow()
         return losses
