@@ -25,7 +25,7 @@ from sam3_edge.writing import write_file
 
 from .distill_claims import claims, plot, summary
 from .distill_scores import CLIPS, PICTURES, scores_of_student, scores_of_teacher, teacher_hash
-from .distill_trunks import write_trunk
+from .distill_trunks import write_teacher, write_trunk
 from .document import errors_told, write_document
 from .machine import facts
 
@@ -147,11 +147,12 @@ def document_of(
 
 
 def write_all(output: Path, document: dict[str, Any], folder: Path) -> None:
-    """The JSON, and beside it the students' logs and the plot, and a folder of their trunks."""
+    """The JSON, and beside it the students' logs and the plot, and a folder of their trunks and teacher."""
     for run in document["runs"]:
         name = f"{run['arm']}_{run['seed']}"
         place = output.with_suffix("") / f"{name}.safetensors"
         run["trunk_sha256"] = write_trunk(folder / name / "student.safetensors", place)
+    write_teacher(output.with_suffix(""))
     write_document(output, document)
     lines = [
         json.dumps({"arm": run["arm"], "seed": run["seed"], **row})

@@ -1,6 +1,7 @@
 """Students as they are committed: `python -m sam3_edge.benchmarks.distill_trunks TRUNK -o FOLDER`.
 
-A student of the built-in model is 4.1 MB, of which 0.3 are its own. The rest are its teacher's heads.
+A student of the built-in model is 4.1 MB, of which 0.3 are its own. The rest are its teacher's heads, kept
+once, in `teacher` beside the trunks: the built-in model may have become another since.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sam3_edge.writing import write_file
 from .document import errors_told
 
 TRUNK, STUDENT = "backbone.", "sam3_edge_student"
+TEACHER = "teacher"  # the folder of its checkpoint
 
 
 def write_trunk(student: Path, place: Path) -> str:
@@ -31,6 +33,12 @@ def write_trunk(student: Path, place: Path) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def write_teacher(folder: Path) -> None:
+    """Keep the built-in checkpoint beside the trunks of its students."""
+    for name in ("model.safetensors", "merges.txt"):
+        write_file(folder / TEACHER / name, (builtin_checkpoint() / name).read_bytes(), overwrite=True)
+
+
 def told(place: Path) -> str:
     """What the file says of its student."""
     with safe_open(place, "np") as file:
@@ -38,7 +46,7 @@ def told(place: Path) -> str:
 
 
 def restore(place: Path, folder: Path) -> Path:
-    """The whole checkpoint of a kept trunk, behind the built-in model's heads, with its tokenizer's merges.
+    """The whole checkpoint of a kept trunk: its teacher's heads behind it, the tokenizer's merges beside it.
 
     Raises `CheckError` for the trunk of another teacher.
     """
@@ -46,12 +54,12 @@ def restore(place: Path, folder: Path) -> Path:
 
     load = registry.load_module("export", "checkpoint")
     students = registry.load_module("export", "student")
-    teacher = load.load(builtin_checkpoint())
+    teacher = load.load(place.parent / TEACHER)
     student = students.Student.from_json(told(place), origin=str(place))
     if student.teacher != teacher.sha256:
         raise CheckError(
-            f"{place}: its teacher is {str(student.teacher)[:12]}, the built-in model {teacher.sha256[:12]}; "
-            "use the sam3-edge that it came with"
+            f"{place}: its teacher is {str(student.teacher)[:12]}, the one beside it {teacher.sha256[:12]}; "
+            "use the folder of trunks that it came with"
         )
     model = students.put_before(teacher.model, student, seed=0)
     tensors = {name: torch.from_numpy(value.astype(np.float32)) for name, value in load_file(place).items()}

@@ -13,11 +13,11 @@ import torch
 from safetensors.numpy import save_file
 from torch.nn.functional import cosine_similarity
 
+from sam3_edge.benchmarks import distill_trunks
 from sam3_edge.benchmarks.distill_arms import AFTER, STAGES, best_rates, last_loss, recipe_of, thinned
 from sam3_edge.benchmarks.distill_claims import claims, plot, summary
-from sam3_edge.benchmarks.distill_scores import teacher_hash
 from sam3_edge.benchmarks.distill_signal import signal
-from sam3_edge.benchmarks.distill_trunks import STUDENT, restore, told, write_trunk
+from sam3_edge.benchmarks.distill_trunks import STUDENT, restore, told, write_teacher, write_trunk
 from sam3_edge.builtin import builtin_checkpoint
 from sam3_edge.errors import CheckError
 from sam3_edge.export import checkpoint
@@ -100,6 +100,9 @@ def test_a_student_is_its_trunk_and_its_teachers_heads(tmp_path: Path) -> None:
     assert restore(place, tmp_path) == whole
     write_trunk(whole, again)
     assert again.read_bytes() == place.read_bytes()
+    write_teacher(tmp_path)
+    ships = checkpoint.load(builtin_checkpoint())
+    assert checkpoint.load(tmp_path / distill_trunks.TEACHER).sha256 == ships.sha256
     other = json.loads(told(place)) | {"teacher": "0" * 64}
     save_file({"weight": np.zeros(1, np.float32)}, again, {STUDENT: json.dumps(other)})
     with pytest.raises(CheckError, match="000000000000"):
@@ -110,17 +113,19 @@ def test_a_student_is_its_trunk_and_its_teachers_heads(tmp_path: Path) -> None:
 def test_committed_students_are_those_that_were_judged(tmp_path: Path) -> None:
     """Each is near its teacher's features, as its run measured on other pictures."""
     document = json.loads(TRUNKS.with_suffix(".json").read_text())
-    assert document["teacher_sha256"] == teacher_hash()
+    taught = checkpoint.load(TRUNKS / distill_trunks.TEACHER)
+    assert document["teacher_sha256"] == taught.sha256
     kept = {path.stem: path for path in TRUNKS.glob("*.safetensors")}
     assert kept.keys() == {f"{run['arm']}_{run['seed']}" for run in document["runs"]}
     assert sum(path.stat().st_size for path in kept.values()) < 4e6
     source, rng = Shapes(photographs=True), np.random.default_rng(5)
     pictures = to_tensor(np.stack([source.draw(rng, 224, 2, held=True)[0] for _ in range(12)]))
-    teacher = checkpoint.load(builtin_checkpoint()).model
     for run in document["runs"]:
         place = kept[f"{run['arm']}_{run['seed']}"]
         assert hashlib.sha256(place.read_bytes()).hexdigest() == run["trunk_sha256"]
         student = checkpoint.load(restore(place, tmp_path)).model
         with torch.no_grad():
-            found = cosine_similarity(student.backbone(pictures), teacher.backbone(pictures), dim=2).mean()
+            found = cosine_similarity(
+                student.backbone(pictures), taught.model.backbone(pictures), dim=2
+            ).mean()
         assert found == pytest.approx(run["passes"][-1]["cosine"], abs=0.05)
