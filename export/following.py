@@ -62,7 +62,8 @@ class Follower:
         self.config, self.batch, self.rng = model.config, batch, rng
         self.init, self.step = InitGraph(model.tracker), StepGraph(model.tracker)
         self.refine, self.memorize = RefineGraph(model.tracker), MemorizeGraph(model.tracker)
-        self.memory_attention, self.strays = model.tracker.memory_attention, False
+        self.memory_attention = model.tracker.memory_attention
+        self.strays = False  # whether this sequence's memories do
         with torch.no_grad():  # only the tracker learns
             trunk = model.backbone(batch.pictures.flatten(0, 1))
         levels = model.graph("tracker_features")(trunk)
@@ -137,7 +138,8 @@ class Follower:
         target, clip_of = self.batch.masks[:, frame], self.batch.clip_of
         whole = torch.stack([target[clip_of == clip].amax(0) for clip in clip_of])
         others = (whole > 0.5) & (target < 0.5)
-        grown = F.max_pool2d(logits[:, None], width := int(self.rng.choice(WIDTHS)), 1, width // 2)[:, 0]
+        width = int(self.rng.choice(WIDTHS))
+        grown = F.max_pool2d(logits[:, None], width, stride=1, padding=width // 2)[:, 0]
         return torch.where(others, grown, logits)
 
     def marks(self, frame: int, logits: Tensor) -> Tensor:
