@@ -158,6 +158,10 @@ class MemoryAttention(nn.Module):
         assert isinstance(found, MemoryLayer)
         return found
 
+    def memory_angles(self) -> Angles:
+        """Of what is remembered: where nothing is pooled the grid's own, so that graphs hold them once."""
+        return (self.memory_cos, self.memory_sin) if self.count_bias else (self.cos, self.sin)
+
     def queries(self, features: Tensor) -> Tensor:
         """Features [1, D, G, G] -> [1, T, D]: everything before the first look at a memory."""
         x = features.flatten(2).transpose(1, 2) + self.place
@@ -182,7 +186,7 @@ class MemoryAttention(nn.Module):
             pointers=values + age[:, :, None].expand(-1, -1, split, -1).flatten(1, 2),
             values=torch.cat((frames.values.flatten(1, 2), values), dim=1),
             bias=torch.cat(bias, dim=1)[:, None, None],
-            angles=(self.memory_cos, self.memory_sin),
+            angles=self.memory_angles(),
         )
 
     def forward(self, queries: Tensor, bank: Bank) -> Tensor:
