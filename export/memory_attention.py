@@ -135,7 +135,7 @@ class MemoryAttention(nn.Module):
         self.pointer_time = nn.Linear(dim, config.memory_dim)
         cos, sin = rotary_angles(grid, dim, 1.0)
         # A pooled token lies in the middle of its cells and counts for all of them.
-        pool = config.memory_pool
+        self.pool = pool = config.memory_pool
         memory_cos, memory_sin = rotary_angles(grid // pool, dim, pool, start=(pool - 1) / 2)
         self.count_bias = 2 * math.log(pool)
         pairs = torch.arange(dim // 2).div(2, rounding_mode="floor")
@@ -160,7 +160,7 @@ class MemoryAttention(nn.Module):
 
     def memory_angles(self) -> Angles:
         """Of what is remembered: where nothing is pooled the grid's own, so that graphs hold them once."""
-        return (self.memory_cos, self.memory_sin) if self.count_bias else (self.cos, self.sin)
+        return (self.memory_cos, self.memory_sin) if self.pool > 1 else (self.cos, self.sin)
 
     def queries(self, features: Tensor) -> Tensor:
         """Features [1, D, G, G] -> [1, T, D]: everything before the first look at a memory."""

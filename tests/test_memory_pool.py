@@ -43,6 +43,7 @@ def test_a_token_counts_for_its_cells() -> None:
     plain, quarter = (model.tracker.memory_attention for model in models())
     for name in ("memory_cos", "memory_sin", "memory_place"):
         setattr(plain, name, spread(getattr(quarter, name)))
+    plain.pool = 2  # what is remembered lies where these say
     torch.manual_seed(1)
     memory = torch.randn(2, 3, (SIDE // 2) ** 2, CONFIG.memory_dim)
     time, bias = torch.tensor([[6, 0, 1], [6, 2, 0]]), torch.tensor([[0, 0, MASKED], [0, 0, 0]])
@@ -56,6 +57,13 @@ def test_a_token_counts_for_its_cells() -> None:
     assert not torch.allclose(
         quarter(queries, quarter.bank(Slots(memory, time, bias), pointers)), wanted, atol=1e-3
     )
+
+
+def test_angles_are_kept_once() -> None:
+    """Where nothing is pooled; they cost the built-in bundle 64 kB."""
+    plain, quarter = (model.tracker.memory_attention for model in models())
+    assert plain.memory_angles()[0] is plain.cos and plain.memory_angles()[1] is plain.sin
+    assert quarter.memory_angles()[0].shape[0] == SIDE**2 // 4
 
 
 @torch.no_grad()
