@@ -11,6 +11,7 @@ class Stage:
 
     `clips`: the share of pictures that are frames of clips. `from_mean`: it starts from the mean of the ends
     of the two stages before. `cells`: with what every cell must know, which is for a trunk that learns.
+    `muon`, `halfway`: see `staged.Manner`.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Stage:
     muon: bool = False
     from_mean: bool = False
     cells: bool = True
+    halfway: bool = False
 
 
 STAGES = (
@@ -53,5 +55,6 @@ STAGES = (
         muon=True,
         from_mean=True,
         cells=False,
+        halfway=True,
     ),
 )

@@ -5,8 +5,9 @@ colour, shape and texture of every cell without words; `semantic` teaches words 
 mask; `detect` adds queries, boxes and presence; `full` repeats that on full-size pictures; `words` asks more
 of each picture and draws fewer masks, `photographs` adds grounds that are photographs, `refine` goes on
 with that, slower, and so does `heads`, on a trunk that stays as it is. The first three run on quarter-size
-pictures, four times cheaper, with shapes of the same size in pixels. The model is the mean of the ends of the
-last two stages: 0.005 better than either on 400 pictures of no test.
+pictures, four times cheaper, with shapes of the same size in pixels. From the mean of the ends of the last
+two, 0.005 better than either on 400 pictures of no test, `frames` goes on with frames of clips, and ends halfway:
+on 128 pictures of no test pmF1 at IoU 0.5 was 0.79 where it started, 0.82 where it came and 0.84 between.
 
 Two processes, each with pictures of its own, share the gradient: on two cores twice the pictures a second,
 where two threads in one process gain nothing.
@@ -36,7 +37,7 @@ from .schedule import average_into, set_rate
 from .shapes_batch import Batch, draw_batch, forward
 from .shapes_model import SHAPES_CONFIG, first_model, resized
 from .shapes_stages import STAGES, Stage
-from .staged import Staged
+from .staged import Staged, copied
 
 MERGES = "merges.txt"
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -50,8 +51,8 @@ class Training(Staged):
         torch.manual_seed(seed)  # for the cell heads; the model and the pictures have generators of their own
         self.model = first_model(SHAPES_CONFIG, seed)
         self.cells = CellHeads(SHAPES_CONFIG.dim)
-        self.average = {name: weight.clone() for name, weight in self.model.state_dict().items()}
-        super().__init__(STAGES, nn.ModuleList([self.model, self.cells]))
+        learner = nn.ModuleList([self.model, self.cells])
+        super().__init__(STAGES, learner, copied(self.model.state_dict()))
         self.tokenizer = Tokenizer(number_merges(learn_merges(WORDS).splitlines()[1:], MERGES))
 
     def start_from(self, weights: Path, stage: str) -> None:
@@ -62,7 +63,7 @@ class Training(Staged):
     def put(self, weights: dict[str, Tensor]) -> None:
         """Take over weights, for the average too."""
         self.model.load_state_dict(weights)
-        self.average = {name: weight.clone() for name, weight in self.model.state_dict().items()}
+        self.average = copied(weights)
 
     def save(self) -> None:
         state = {
@@ -99,6 +100,7 @@ class Training(Staged):
 
     def run_stage(self, stage: Stage) -> None:
         """Train to the end of one stage, saving every few minutes."""
+        self.begin()
         model = resized(self.model, stage.image_size)
         for ours, theirs in zip(self.model.parameters(), model.parameters(), strict=True):
             theirs.data = ours.data  # one storage, so the optimiser of the run serves every stage
@@ -201,6 +203,7 @@ def train(folder: Path, seed: int, weights: Path | None, stage: str) -> None:
 def finish(run: Training) -> None:
     """Keep what a stage ended with, and go on to the next."""
     ended = run.stage
+    run.end()
     write_weights(run, STAGES[ended].name)
     run.enter(ended + 1)
     if ended + 1 < len(STAGES) and STAGES[ended + 1].from_mean:

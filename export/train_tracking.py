@@ -3,8 +3,8 @@
 FILE holds a detector that `train_shapes` trained. It is frozen, so that what it finds stays exactly the same;
 only what is the tracker's alone learns. First `clicks` teaches the mask decoder to segment what it is pointed
 to, on single pictures; then `pairs` finds objects again on the next two frames of clips, `clips` follows them
-through a few more, and `paths`, `recall` and `crossings` through many, where things cross and hide. All go on
-with clicks.
+through a few more, and `paths`, `recall`, `crossings` and `slowly` through many, where things cross and hide.
+All go on with clicks.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .processes import rank, share_gradients, together
 from .resuming import keep_state, kept_state
 from .schedule import average_into, set_rate
 from .shapes_model import TRACKING_CONFIG, with_tracker
-from .staged import Staged
+from .staged import Staged, copied
 from .tracking_batch import LONGEST, draw_sequences, draw_stills
 
 MERGES = "merges.txt"
@@ -41,6 +41,7 @@ class Stage:
 
     `rounds`: clicks on each object of a picture, at most; pictures come with every `pictures_every`-th batch.
     `fastest`: frames of a clip from one frame of a sequence to the next, at most.
+    `muon`, `halfway`: see `staged.Manner`.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Stage:
     pictures_every: int = 1
     muon: bool = False
     fastest: int = LONGEST
+    halfway: bool = False
 
 
 STAGES = (
@@ -63,7 +65,22 @@ STAGES = (
     Stage("clips", 700, 1.2e-3, 2, 5, 2, 6, 4),
     Stage("paths", 500, 1e-3, 1, 5, 1, 10, 4, eventful=True),
     Stage("recall", 950, 1e-3, 1, 5, 1, 10, 4, eventful=True, pictures_every=3, muon=True),
-    Stage("crossings", 560, 7e-4, 1, 5, 1, 13, 3, eventful=True, pictures_every=3, muon=True, fastest=3),
+    Stage("crossings", 560, 7e-4, 1, 5, 1, 13, 3, eventful=True, pictures_every=3, muon=True),
+    Stage(
+        name="slowly",
+        steps=560,
+        rate=7e-4,
+        pictures=1,
+        rounds=5,
+        clips=1,
+        frames=13,
+        objects=3,
+        eventful=True,
+        pictures_every=3,
+        muon=True,
+        fastest=3,
+        halfway=True,
+    ),
 )
 
 
@@ -79,8 +96,7 @@ class Training(Staged):
         for fixed in (self.tracker.prompts.matrix, self.tracker.decoder.matrix):
             fixed.requires_grad_(False)  # drawn once, and alike
         self.learned = [weight for weight in self.tracker.parameters() if weight.requires_grad]
-        self.average = {name: weight.clone() for name, weight in self.tracker.state_dict().items()}
-        super().__init__(STAGES, self.tracker)
+        super().__init__(STAGES, self.tracker, copied(self.tracker.state_dict()))
         self.photographs = read(TRAINING)
 
     def start_from(self, weights: Path, stage: str) -> None:
@@ -91,7 +107,7 @@ class Training(Staged):
                 f"{weights}: holds no tracker to go on with: leave --stage out to begin with a new one"
             )
         self.tracker.load_state_dict(known.tracker.state_dict())
-        self.average = {name: weight.clone() for name, weight in self.tracker.state_dict().items()}
+        self.average = copied(self.tracker.state_dict())
         self.enter([it.name for it in STAGES].index(stage))
 
     def save(self) -> None:
@@ -135,6 +151,7 @@ class Training(Staged):
 
     def run_stage(self, stage: Stage) -> None:
         """Train to the end of one stage, saving every few minutes."""
+        self.begin()
         saved, sums = time.monotonic(), {"loss": 0.0}
         while self.step < stage.steps:
             rng = np.random.default_rng((self.seed, self.stage, self.step, rank()))
@@ -178,6 +195,7 @@ def train(folder: Path, weights: Path, seed: int, stage: str | None) -> None:
     run.resume()
     while run.stage < len(STAGES):
         run.run_stage(STAGES[run.stage])
+        run.end()
         run.enter(run.stage + 1)
     if rank() == 0:
         (folder / MERGES).write_bytes(weights.with_name(MERGES).read_bytes())

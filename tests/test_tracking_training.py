@@ -17,6 +17,7 @@ from sam3_edge.export.following import Follower, as_clicks
 from sam3_edge.export.mask_decoder import Decoded
 from sam3_edge.export.merges import learn_merges
 from sam3_edge.export.shapes_model import SHAPES_CONFIG, TRACKING_CONFIG, first_model, with_tracker
+from sam3_edge.export.staged import copied
 from sam3_edge.export.tracker import GRAPHS, StepGraph
 from sam3_edge.export.tracking_batch import Sequences, draw_sequences, draw_stills, roughly
 from sam3_edge.export.tracking_losses import GONE, decoded_loss, iou_of
@@ -159,6 +160,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_not(
             if 1 < run.stage < last:  # `clips` and `paths` are as `pairs`
                 run.enter(last)
             run.run_stage(replace(small(STAGES[run.stage]), pictures_every=1))
+            run.end()
             run.enter(run.stage + 1)
         return run
 
@@ -168,6 +170,27 @@ def test_a_run_that_was_stopped_goes_on_as_if_not(
             go_on(tmp_path / "parts", stop)
     parts = go_on(tmp_path / "parts")
     assert equal(state(whole), state(parts)) and equal(whole.average, parts.average)
+
+
+def test_a_stage_ends_halfway(weights: Path, tmp_path: Path) -> None:
+    """Where it says so, and however often a run that has ended is called again."""
+    run = Training(tmp_path, weights, seed=0)
+    ends = []
+    for name in ("crossings", "slowly"):
+        run.enter([stage.name for stage in STAGES].index(name))
+        start = copied(run.average)
+        run.run_stage(small(STAGES[run.stage]))
+        came = copied(run.average)
+        run.end()
+        ends.append((run.manner.halfway, equal(run.average, came)))
+        assert not equal(start, came)
+    assert ends == [(False, True), (True, False)]
+    again = Training(tmp_path, weights, seed=0)
+    again.resume()
+    again.run_stage(small(STAGES[again.stage]))
+    again.end()
+    assert equal(again.average, run.average)
+    assert all(torch.allclose(run.average[name], (start[name] + came[name]) / 2) for name in start)
 
 
 def test_the_command(weights: Path, tmp_path: Path) -> None:
@@ -190,7 +213,7 @@ def test_a_trained_tracker_goes_on_and_gets_another_detector(weights: Path, tmp_
     run = Training(tmp_path / "more", trained, seed=1)
     run.start_from(trained, STAGES[-1].name)
     tracker = checkpoint.load(trained).model.tracker.state_dict()
-    assert run.by_muon and equal(dict(run.tracker.state_dict()), dict(tracker))
+    assert run.manner.muon and equal(dict(run.tracker.state_dict()), dict(tracker))
     # A run that has ended learns nothing more: another detector is put before its tracker.
     other = tmp_path / "other"
     other.mkdir()

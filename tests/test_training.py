@@ -172,9 +172,9 @@ def test_frames_start_from_the_mean_of_two_ends(tmp_path: Path) -> None:
         run.enter(NAMES.index(name))
         run.run_stage(small(STAGES[run.stage], steps=2))
         ends[name] = {key: weight.clone() for key, weight in run.average.items()}
-        assert not run.by_muon
+        assert not run.manner.muon
         finish(run)
-    assert STAGES[run.stage].name == "frames" and run.by_muon
+    assert STAGES[run.stage].name == "frames" and run.manner.muon
     expected = mean(ends["refine"], ends["heads"])
     assert equal(weights(run), expected) and equal(run.average, expected)
     assert not equal(expected, ends["heads"])
