@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from sam3_edge.builtin import builtin_bundle
+from sam3_edge.builtin import builtin_bundle, builtin_checkpoint
 from sam3_edge.bundle import Bundle
+from sam3_edge.export import checkpoint
 from sam3_edge.judge import frozen_clips, frozen_pictures
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
@@ -124,3 +126,12 @@ def test_students_are_faster_than_their_teacher_at_full_size() -> None:
         assert size["failures"] == [] and trunks.keys() == {"teacher", "pruned", "repvit_m1_1", "repvit_m2_3"}
         assert trunks["repvit_m1_1"]["picture_faster"]["processor"]["low"] >= 6
         assert all(row["relative"] <= found["limits"]["relative"] for row in trunks.values())
+
+
+def test_weights_that_may_ship_next_are_of_the_same_trunk() -> None:
+    """So that they can be installed, and the students that were distilled from it stay its students."""
+    ships, may = (checkpoint.load(place).model for place in (builtin_checkpoint(), RESULTS / "shapes_next"))
+    assert may.config == ships.config
+    ours, theirs = ships.state_dict(), may.state_dict()
+    changed = {name.split(".")[0] for name, weight in ours.items() if not torch.equal(weight, theirs[name])}
+    assert "backbone" not in changed and changed >= {"detector", "tracker"}
