@@ -84,7 +84,7 @@ STAGES = (
     ),
     Stage(
         name="corrections",
-        steps=560,
+        steps=400,
         rate=5e-4,
         pictures=1,
         rounds=5,
