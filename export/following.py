@@ -58,10 +58,8 @@ class Said:
 class Follower:
     """Runs the graphs of a model's tracker on a batch, as the video loop does, and sums what they cost."""
 
-    def __init__(
-        self, model: Sam3, batch: Sequences, rng: np.random.Generator, *, anew: float = ANEW
-    ) -> None:
-        self.config, self.batch, self.rng, self.anew = model.config, batch, rng, anew
+    def __init__(self, model: Sam3, batch: Sequences, rng: np.random.Generator) -> None:
+        self.config, self.batch, self.rng = model.config, batch, rng
         self.init, self.step = InitGraph(model.tracker), StepGraph(model.tracker)
         self.refine, self.memorize = RefineGraph(model.tracker), MemorizeGraph(model.tracker)
         self.memory_attention = model.tracker.memory_attention
@@ -116,10 +114,10 @@ class Follower:
         past.remember(now, features, pointers, marks=marks, valid=worth > Settings().memory_score)
         visible = target.flatten(1).amax(1) > 0.5
         chance = self.rng.random()
-        if chance < self.anew / 2:
+        if chance < ANEW / 2:
             sure = visible & (iou_of(kept[:, None], target)[:, 0] > Settings().sure_iou) & (score > 0)
             past.condition(now, features, self.shown(frame).pointers, marks=marks, where=sure)
-        elif chance < self.anew:
+        elif chance < ANEW:
             said = self.clicked(frame, kept, rounds=1)
             self.condition(frame, now, past, said, where=visible)
             loss = loss + said.loss

@@ -3,8 +3,8 @@
 FILE holds a detector that `train_shapes` trained. It is frozen, so that what it finds stays exactly the same;
 only what is the tracker's alone learns. First `clicks` teaches the mask decoder to segment what it is pointed
 to, on single pictures; then `pairs` finds objects again on the next two frames of clips, `clips` follows them
-through a few more, and the rest through many, where things cross and hide. All go on with clicks, and in the
-last, `corrections`, every other frame is followed by a mask or a click on what is wrong.
+through a few more, and `paths`, `recall`, `crossings` and `slowly` through many, where things cross and hide.
+All go on with clicks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from sam3_edge.errors import UsageError
 from sam3_edge.shapes.photographs import TRAINING, read
 
 from .checkpoint import load, save
-from .following import ANEW, Follower
+from .following import Follower
 from .model import Sam3
 from .processes import rank, share_gradients, together
 from .resuming import keep_state, kept_state
@@ -41,7 +41,7 @@ class Stage:
 
     `rounds`: clicks on each object of a picture, at most; pictures come with every `pictures_every`-th batch.
     `fastest`: frames of a clip from one frame of a sequence to the next, at most.
-    `anew`: of the frames are followed by a mask or a click. `muon`, `halfway`: see `staged.Manner`.
+    `muon`, `halfway`: see `staged.Manner`.
     """
 
     name: str
@@ -57,7 +57,6 @@ class Stage:
     muon: bool = False
     fastest: int = LONGEST
     halfway: bool = False
-    anew: float = ANEW
 
 
 STAGES = (
@@ -81,22 +80,6 @@ STAGES = (
         muon=True,
         fastest=3,
         halfway=True,
-    ),
-    Stage(
-        name="corrections",
-        steps=400,
-        rate=5e-4,
-        pictures=1,
-        rounds=5,
-        clips=1,
-        frames=13,
-        objects=3,
-        eventful=True,
-        pictures_every=3,
-        muon=True,
-        fastest=3,
-        halfway=True,
-        anew=0.5,
     ),
 )
 
@@ -163,7 +146,7 @@ class Training(Staged):
                 eventful=stage.eventful,
                 fastest=stage.fastest,
             )
-            losses |= Follower(self.model, clips, rng, anew=stage.anew).follow()
+            losses |= Follower(self.model, clips, rng).follow()
         return losses
 
     def run_stage(self, stage: Stage) -> None:
