@@ -10,7 +10,7 @@ All go on with clicks.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
@@ -59,28 +59,15 @@ class Stage:
     halfway: bool = False
 
 
+CROSSINGS = Stage("crossings", 560, 7e-4, 1, 5, 1, 13, 3, eventful=True, pictures_every=3, muon=True)
 STAGES = (
     Stage("clicks", 600, 2e-3, 6, 3, 0, 0, 4),
     Stage("pairs", 700, 1.5e-3, 2, 5, 3, 3, 4),
     Stage("clips", 700, 1.2e-3, 2, 5, 2, 6, 4),
     Stage("paths", 500, 1e-3, 1, 5, 1, 10, 4, eventful=True),
     Stage("recall", 950, 1e-3, 1, 5, 1, 10, 4, eventful=True, pictures_every=3, muon=True),
-    Stage("crossings", 560, 7e-4, 1, 5, 1, 13, 3, eventful=True, pictures_every=3, muon=True),
-    Stage(
-        name="slowly",
-        steps=560,
-        rate=7e-4,
-        pictures=1,
-        rounds=5,
-        clips=1,
-        frames=13,
-        objects=3,
-        eventful=True,
-        pictures_every=3,
-        muon=True,
-        fastest=3,
-        halfway=True,
-    ),
+    CROSSINGS,
+    replace(CROSSINGS, name="slowly", fastest=3, halfway=True),
 )
 
 
