@@ -86,6 +86,23 @@ def test_corrections_forget_what_the_detector_said_nearby() -> None:
     assert [m.frame for m in history.conditioning] == [0, 10]  # 12 is 16 frames away, 0 is 28
 
 
+@pytest.mark.parametrize(
+    ("window", "kept", "shown"),
+    [(0, [1, 2, 3, 4, 5, 6, 7, 8], [4, 5, 6, 7, 8]), (3, [1, 2, 3, 4, 5], [4, 5]), (99, [], [])],
+)
+def test_corrections_forget_what_was_followed_there(window: int, kept: list[int], shown: list[int]) -> None:
+    history = History(CONFIG)
+    history.condition(0)
+    for frame in range(1, 10):
+        history.remember(frame, valid=True)
+    history.forget_recent(9, window=window)
+    history.condition(9, by_hand=True)
+    assert [m.frame for m in history.recent] == kept
+    seen = np.flatnonzero(history.choose(10, span=15).memory_bias == 0)
+    at = {m.slot: m.frame for m in (*history.conditioning, *history.recent)}
+    assert sorted(at[slot] for slot in seen) == [0, *shown, 9]  # no older memories: they were passed on
+
+
 def test_histories_survive_json() -> None:
     history = History(CONFIG)
     history.condition(0)

@@ -68,6 +68,14 @@ def test_a_correction_keeps_the_identity_and_is_remembered_by_hand() -> None:
     np.testing.assert_array_equal(result.masks[1], MASK)
 
 
+def test_a_correction_may_make_what_was_followed_forgotten() -> None:
+    scene = Scene([see((0.9, A))] * 12, settings=Settings(mistaken_window=2), refined=C)
+    scene.step(8)
+    scene.tracker.correct(0, points=[(48, 48)])
+    assert [m.frame for m in scene.tracker.tracks[0].history.recent] == [1, 2, 3, 4]
+    np.testing.assert_array_equal(scene.step(2).masks[0], MASK)
+
+
 def test_a_correction_that_finds_nothing_is_remembered_as_absent() -> None:
     scene = Scene([see((0.9, A))], refined=np.full((SIDE, SIDE), -1024, np.float32), refined_score=-1)
     scene.step()

@@ -112,6 +112,10 @@ class History:
             m for m in self.conditioning if m.by_hand or m.frame == frame or abs(m.frame - frame) > window
         ]
 
+    def forget_recent(self, frame: int, *, window: int) -> None:
+        """Drop what the tracker made of the frames up to `window` frames from `frame`."""
+        self.recent = [memory for memory in self.recent if abs(memory.frame - frame) > window]
+
     def placed(self, memory: Memory) -> Memory:
         """Give a memory the lowest slots that are free."""
         others = [m for m in (*self.conditioning, *self.recent) if m is not memory]

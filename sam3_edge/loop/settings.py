@@ -50,6 +50,9 @@ class Settings:
     stability: float = 0.98  # dynamic_multimask_stability_thresh
     stability_delta: float = 0.05  # dynamic_multimask_stability_delta
     correction_window: int = 16  # refinement_detector_cond_frame_removal_window
+    # clear_non_cond_mem_around_input, num_maskmem: a correction makes what was tracked up to so many frames
+    # before it forgotten. The reference says 7, and clears copies that nothing reads: 0 is what it does.
+    mistaken_window: int = 0
     through_video: bool = (
         True  # a prompted mask goes through the video's size into memory (_use_mask_as_output)
     )

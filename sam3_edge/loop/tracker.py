@@ -194,8 +194,9 @@ class Tracker:
     ) -> FrameResult:
         """Say again where an object is on the last frame; that frame again, with the object as it is now.
 
-        What the detector said of it in the last 16 frames is forgotten. Raises `UsageError` for an object
-        that there is not, and for what cannot be drawn.
+        What the detector said of it in the last 16 frames is forgotten (`Settings.correction_window`); where
+        it was followed to is not, unless `mistaken_window` says so. Raises `UsageError` for an object that
+        there is not, and for what cannot be drawn.
         """
         prompt, (sight, draft), track = (
             Prompt(as_points(points), box, mask),
@@ -207,6 +208,7 @@ class Tracker:
         draft.events.append(Event("correction", track.id, concept=self.phrase(track)))
         draft.hidden.discard(track.id)
         track.history.forget_detected(sight.index, window=self.settings.correction_window)
+        track.history.forget_recent(sight.index, window=self.settings.mistaken_window)
         return self.keep(track, drawn.logits, drawn.pointer, present=drawn.present)
 
     def keep(self, track: Track, logits: Floats, pointer: Floats, *, present: bool) -> FrameResult:
