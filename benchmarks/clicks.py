@@ -19,7 +19,7 @@ from sam3_edge.judge.bootstrap import draws, interval
 from sam3_edge.verbs.options import COUNT
 from sam3_edge.writing import write_file
 
-from .clicked_clips import AFTER, Corrected, on_clips
+from .clicked_clips import AFTER, COUNTS, Corrected, on_clips
 from .clicked_pictures import CLICKS, Floats, on_pictures
 from .document import write_document
 
@@ -35,16 +35,19 @@ def mean(values: Sequence[float] | Floats) -> dict[str, Any]:
 
 
 def summary(pictures: Floats, followed: int, drifted: Sequence[Corrected]) -> dict[str, Any]:
-    """All numbers: IoU by clicks, J after a correction; `gain` is of the same tracks, in pairs."""
+    """All numbers: IoU by clicks, J after corrections; a `gain` is of the same tracks, in pairs."""
     after = {str(n + 1): mean(pictures[:, n]) for n in range(CLICKS)} if len(pictures) else {}
     if len(pictures):
         after[BOX] = mean(pictures[:, CLICKS])
     document: dict[str, Any] = {"objects": len(pictures), "iou_after": after, "followed": followed}
     document["drifted"] = len(drifted)
     if drifted:
-        alone, helped = ([getattr(one, name) for one in drifted] for name in ("alone", "corrected"))
-        gain = np.subtract(helped, alone)
-        document |= {"alone": mean(alone), "corrected": mean(helped), "gain": mean(gain)}
+        alone = [one.alone for one in drifted]
+        document |= {"alone": mean(alone), "corrected": {}, "gain": {}}
+        for count in COUNTS:
+            helped = [one.corrected[count] for one in drifted]
+            document["corrected"][str(count)] = mean(helped)
+            document["gain"][str(count)] = mean(np.subtract(helped, alone))
     return document
 
 
@@ -53,7 +56,7 @@ def verdict(document: Mapping[str, Any]) -> str:
     means = [document["iou_after"][count]["value"] for count in ("1", "3", "5") if document["objects"]]
     if means != sorted(set(means)):
         return "mean IoU does not rise from 1 to 3 to 5 clicks"
-    if document["drifted"] and document["gain"]["interval"][0] <= 0:
+    if document["drifted"] and document["gain"][str(max(COUNTS))]["interval"][0] <= 0:
         return "a correction does not surely raise J on the frames after it"
     return "pass"
 
@@ -62,15 +65,21 @@ def markdown(document: Mapping[str, Any]) -> str:
     """Two tables."""
     lines = [f"| {document['objects']} objects of frozen pictures | mean IoU |", "|---|---|"]
     for name, score in document["iou_after"].items():
-        prompt = "a box" if name == BOX else "1 click" if name == "1" else f"{name} clicks"
+        prompt = "a box" if name == BOX else clicks_of(name)
         lines.append(f"| after {prompt} | {cell(score)} |")
     drifted = f"{document['drifted']} of {document['followed']} tracks that drift"
     lines += ["", f"| {drifted} | mean J of the {AFTER} frames after |", "|---|---|"]
     if document["drifted"]:
         lines.append(f"| left alone | {cell(document['alone'])} |")
-        lines.append(f"| one click on the frame where it drifts | {cell(document['corrected'])} |")
-        lines.append(f"| gain, track by track | {cell(document['gain'])} |")
+        for count, gain in document["gain"].items():
+            helped = document["corrected"][count]
+            lines.append(f"| {clicks_of(count)} on the frame where it drifts | {cell(helped)} |")
+            lines.append(f"| gain by {clicks_of(count)}, track by track | {cell(gain)} |")
     return "\n".join(lines) + "\n"
+
+
+def clicks_of(count: str) -> str:
+    return "1 click" if count == "1" else f"{count} clicks"
 
 
 def cell(score: Mapping[str, Any]) -> str:
@@ -81,7 +90,7 @@ def cell(score: Mapping[str, Any]) -> str:
 @click.command()
 @click.option("--bundle", type=click.Path(path_type=Path), help="Default: the built-in model.")
 @click.option("--pictures", type=click.IntRange(0), default=128, show_default=True)
-@click.option("--clips", type=click.IntRange(0), default=16, show_default=True)
+@click.option("--clips", type=click.IntRange(0), default=64, show_default=True)
 @click.option("--threads", type=COUNT, help="Processor threads.")
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Write JSON, and the tables beside it as .md."

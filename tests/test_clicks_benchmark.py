@@ -85,27 +85,32 @@ def test_a_correction_is_measured_on_the_frames_after_it(monkeypatch: pytest.Mon
     truth = np.stack([before] * 3 + [after] * 7)
     frames, clip = np.repeat(PIXELS[None], 10, axis=0), cast(Any, SimpleNamespace(name="clip"))
     found = corrected(model, clip, frames, 4, truth)
-    assert found == Corrected("clip", 4, 3, before=0, alone=0, corrected=1)
+    assert found == Corrected("clip", 4, 3, before=0, alone=0, corrected={1: 1, 3: 1})
     assert corrected(model, clip, frames[:3], 4, truth[:3]) is None  # it never drifts
 
 
 def test_the_summary_pairs_the_tracks() -> None:
     rows = np.array([[0.2, 0.4, 0.6, 0.7, 0.8, 0.5], [0.4, 0.6, 0.8, 0.9, 1.0, 0.7]])
     drifted = [
-        Corrected("a", 0, 3, 0.1, 0.2, 0.9),
-        Corrected("a", 1, 5, 0.3, 0.4, 0.5),
+        Corrected("a", 0, 3, 0.1, 0.2, {1: 0.2, 3: 0.9}),
+        Corrected("a", 1, 5, 0.3, 0.4, {1: 0.3, 3: 0.5}),
     ]
     document = clicks.summary(rows, 7, drifted)
     assert [document["iou_after"][n]["value"] for n in ("1", "3", "5", "box")] == [0.3, 0.7, 0.9, 0.6]
-    assert (document["followed"], document["drifted"], document["gain"]["value"]) == (7, 2, 0.4)
-    assert document["gain"]["interval"] == [0.1, 0.7]
+    once, thrice = document["gain"]["1"], document["gain"]["3"]
+    assert (document["followed"], document["drifted"], thrice["value"], once["value"]) == (7, 2, 0.4, -0.05)
+    assert thrice["interval"] == [0.1, 0.7] and document["corrected"]["3"]["value"] == 0.7
     text = clicks.markdown(document)
     assert "| after 1 click | 0.300 (0.20 to 0.40) |" in text and "2 of 7 tracks that drift" in text
+    assert "| gain by 3 clicks, track by track | 0.400 (0.10 to 0.70) |" in text
 
 
 def test_what_must_hold() -> None:
     rows = np.array([[0.2, 0.4, 0.6, 0.7, 0.8, 0.5], [0.4, 0.6, 0.8, 0.9, 1.0, 0.7]])
-    helped, hurt = Corrected("a", 0, 3, 0.1, 0.2, 0.9), Corrected("a", 1, 5, 0.3, 0.4, 0.3)
+    helped, hurt = (
+        Corrected("a", 0, 3, 0.1, 0.2, {1: 0.2, 3: 0.9}),
+        Corrected("a", 1, 5, 0.3, 0.4, {1: 0.9, 3: 0.3}),
+    )
     assert clicks.verdict(clicks.summary(rows, 2, [helped])) == "pass"
     assert clicks.verdict(clicks.summary(rows, 2, [])) == "pass"
     assert "does not surely raise J" in clicks.verdict(clicks.summary(rows, 2, [helped, hurt]))
