@@ -18,7 +18,6 @@ from sam3_edge.spec import MASKED
 
 from .attention_loss import attention_loss, marks_of, watched
 from .mask_decoder import Decoded
-from .mistakes import mistaken
 from .model import Sam3
 from .tracker import Clicks, InitGraph, MemorizeGraph, RefineGraph, StepGraph, enlarged
 from .tracking_batch import Sequences, roughly
@@ -27,7 +26,6 @@ from .tracking_past import Past
 
 CLICKED = 0.3  # of the sequences begin with clicks or a box instead of a mask
 ANEW = 0.15  # of the frames are followed by a mask of the detector, or by a click, that conditions
-MISTAKEN = 7  # frames before a click that are forgotten with it: then what was clicked has to do
 FORGOTTEN = 50  # frames at most between the first of a sequence and the second, as the memory counts
 GONE_BY = 0.5  # of the sequences have such a gap
 LOOK = 0.3  # weight of the loss of attention
@@ -79,12 +77,6 @@ class Follower:
         """First frames alone: a mask that is shown, and `rounds` of clicks on what is still wrong."""
         return self.shown(0).loss + self.clicked(0, None, rounds=rounds).loss
 
-    def mistakes(self, rounds: int) -> Tensor:
-        """Every frame alone: `rounds` of clicks on masks that are wrong."""
-        frames = range(self.batch.frames)
-        wrong = [self.clicked(i, mistaken(self.batch, i, self.rng), rounds=rounds).loss for i in frames]
-        return torch.stack(wrong).mean()
-
     def follow(self) -> dict[str, Tensor]:
         """Whole sequences, from one mask or a few clicks on."""
         past = Past(self.config, len(self.batch.masks))
@@ -127,7 +119,6 @@ class Follower:
             past.condition(now, features, self.shown(frame).pointers, marks=marks, where=sure)
         elif chance < ANEW:
             said = self.clicked(frame, kept, rounds=1)
-            past.forget(now, window=MISTAKEN, where=visible)
             self.condition(frame, now, past, said, where=visible)
             loss = loss + said.loss
         return loss

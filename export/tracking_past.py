@@ -55,11 +55,6 @@ class Past:
             memory = self.histories[place].condition(frame)
             self.write(place, memory, features[place], pointers[place], marks[place])
 
-    def forget(self, frame: int, *, window: int, where: Tensor) -> None:
-        """What was followed up to `window` frames before this one, of the objects `where` [B] is true."""
-        for place in where.nonzero().flatten().tolist():
-            self.histories[place].forget_recent(frame, window=window)
-
     def remember(
         self, frame: int, features: Tensor, pointers: Tensor, *, marks: Tensor, valid: Tensor
     ) -> None:

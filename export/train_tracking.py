@@ -4,7 +4,7 @@ FILE holds a detector that `train_shapes` trained. It is frozen, so that what it
 only what is the tracker's alone learns. First `clicks` teaches the mask decoder to segment what it is pointed
 to, on single pictures; then `pairs` finds objects again on the next two frames of clips, `clips` follows them
 through a few more, and `paths`, `recall`, `crossings` and `slowly` through many, where things cross and hide.
-All go on with clicks, and `mistakes` with clicks on masks that are wrong.
+All go on with clicks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from .staged import Staged, copied
 from .tracking_batch import LONGEST, draw_sequences, draw_stills
 
 MERGES = "merges.txt"
-BRIEFLY, MANY = 3, 5  # frames of a clip on which masks are wrong, and whose
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -43,8 +42,6 @@ class Stage:
     `rounds`: clicks on each object of a picture, at most; pictures come with every `pictures_every`-th batch.
     `fastest`: frames of a clip from one frame of a sequence to the next, at most.
     `muon`, `halfway`: see `staged.Manner`.
-    `mistakes`: clips with every batch whose objects are clicked on after masks that are wrong; then other
-    clips are followed with every `clips_every`-th batch only.
     """
 
     name: str
@@ -60,8 +57,6 @@ class Stage:
     muon: bool = False
     fastest: int = LONGEST
     halfway: bool = False
-    mistakes: int = 0
-    clips_every: int = 1
 
 
 CROSSINGS = Stage("crossings", 560, 7e-4, 1, 5, 1, 13, 3, eventful=True, pictures_every=3, muon=True)
@@ -73,16 +68,6 @@ STAGES = (
     Stage("recall", 950, 1e-3, 1, 5, 1, 10, 4, eventful=True, pictures_every=3, muon=True),
     CROSSINGS,
     replace(CROSSINGS, name="slowly", fastest=3, halfway=True),
-    replace(
-        CROSSINGS,
-        name="mistakes",
-        steps=700,
-        rounds=3,
-        fastest=3,
-        halfway=True,
-        mistakes=5,
-        clips_every=2,
-    ),
 )
 
 
@@ -138,13 +123,7 @@ class Training(Staged):
             )
             rounds = int(rng.integers(1, stage.rounds + 1))
             losses["clicks"] = Follower(self.model, stills, rng).clicks(rounds)
-        if stage.mistakes:
-            wrong = draw_sequences(
-                rng, config, clips=stage.mistakes, frames=BRIEFLY, objects=MANY, eventful=True
-            )
-            rounds = int(rng.integers(1, stage.rounds + 1))
-            losses["mistakes"] = Follower(self.model, wrong, rng).mistakes(rounds)
-        if stage.clips and self.step % stage.clips_every == 0:
+        if stage.clips:
             clips = draw_sequences(
                 rng,
                 config,
