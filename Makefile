@@ -80,7 +80,7 @@ CLIPS ?= 16
 judge:
 	python -m sam3_edge.benchmarks.judge --clips $(CLIPS) --output benchmarks/results/judge.json
 
-# Simulated clicks on frozen pictures, corrections on frozen clips: about 4 processor minutes.
+# Simulated clicks on frozen pictures, corrections on all frozen clips: about 9 processor minutes.
 clicks:
 	python -m sam3_edge.benchmarks.clicks --output benchmarks/results/clicks.json
 
