@@ -128,10 +128,10 @@ def test_students_are_faster_than_their_teacher_at_full_size() -> None:
         assert all(row["relative"] <= found["limits"]["relative"] for row in trunks.values())
 
 
-def test_weights_that_may_ship_next_differ_in_the_tracker_alone() -> None:
-    """So that they can be installed, and nothing that is found on pictures changes with them."""
+def test_weights_that_may_ship_next_are_of_the_same_trunk() -> None:
+    """So that they can be installed, and the students that were distilled from it stay its students."""
     ships, may = (checkpoint.load(place).model for place in (builtin_checkpoint(), RESULTS / "shapes_next"))
     assert may.config == ships.config
     ours, theirs = ships.state_dict(), may.state_dict()
     changed = {name.split(".")[0] for name, weight in ours.items() if not torch.equal(weight, theirs[name])}
-    assert changed == {"tracker"}
+    assert "backbone" not in changed and changed >= {"detector", "tracker"}
