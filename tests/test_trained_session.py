@@ -6,6 +6,7 @@ Two clips here; `replay_all` does all ten.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 
 import pytest
 from comparison import Apart, compare
@@ -22,7 +23,7 @@ RECORDING = load_video("trained")
 @pytest.fixture(scope="module")
 def session() -> Iterator[Seams]:
     with use_threads(1):
-        yield Seams(fold(trained().model))
+        yield Seams(fold(deepcopy(trained().model)))
 
 
 def test_what_was_recorded_is_what_ships() -> None:
