@@ -107,13 +107,15 @@ def test_the_summary_pairs_the_tracks() -> None:
 
 def test_what_must_hold() -> None:
     rows = np.array([[0.2, 0.4, 0.6, 0.7, 0.8, 0.5], [0.4, 0.6, 0.8, 0.9, 1.0, 0.7]])
-    helped, hurt = (
-        Corrected("a", 0, 3, 0.1, 0.2, {1: 0.2, 3: 0.9}),
+    helped, hurt, late = (
+        Corrected("a", 0, 3, 0.1, 0.2, {1: 0.6, 3: 0.9}),
         Corrected("a", 1, 5, 0.3, 0.4, {1: 0.9, 3: 0.3}),
+        Corrected("a", 2, 5, 0.3, 0.4, {1: 0.4, 3: 0.9}),
     )
     assert clicks.verdict(clicks.summary(rows, 2, [helped])) == "pass"
     assert clicks.verdict(clicks.summary(rows, 2, [])) == "pass"
-    assert "does not surely raise J" in clicks.verdict(clicks.summary(rows, 2, [helped, hurt]))
+    for other in (hurt, late):  # by three clicks, by one
+        assert "does not surely raise J" in clicks.verdict(clicks.summary(rows, 2, [helped, other]))
     assert "does not rise" in clicks.verdict(clicks.summary(rows[:, [2, 1, 2, 3, 4, 5]], 2, [helped]))
 
 
