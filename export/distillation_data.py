@@ -24,6 +24,7 @@ from sam3_edge.phrases import read_phrases
 from sam3_edge.picture import read_picture
 from sam3_edge.resize import resize_picture
 from sam3_edge.run import find_pictures
+from sam3_edge.shapes.clips import STAGE
 from sam3_edge.shapes.photographs import TRAINING, read
 from sam3_edge.shapes.questions import Question, ask, ask_for, ask_in_vain
 from sam3_edge.shapes.scenes import UNSEEN, Scene, draw_scene
@@ -44,7 +45,10 @@ class Source(Protocol):
     def length(self) -> int | None: ...
 
     def draw(self, rng: np.random.Generator, size: int, questions: int, *, held: bool) -> Drawn:
-        """A picture [size, size, 3], and so many questions about it. `held`: a picture of no batch."""
+        """A picture for a model of `size`, of that side or less, and so many questions about it.
+
+        `held`: a picture of no batch.
+        """
         ...
 
 
@@ -61,7 +65,8 @@ class Shapes:
         self.pool, self.kept = pool, dict[tuple[int, int], Scene]()
 
     def draw(self, rng: np.random.Generator, size: int, questions: int, *, held: bool) -> Drawn:
-        scene = self.scene(rng, size) if held or not self.pool else self.pooled(rng, size)
+        side = min(size, STAGE)  # a larger model sees it enlarged, as it does what it is judged by
+        scene = self.scene(rng, side) if held or not self.pool else self.pooled(rng, side)
         asked = [ask_for(rng, scene), ask_in_vain(rng, scene, withheld=UNSEEN)]
         more = (ask(rng, scene, withheld=UNSEEN) for _ in range(questions - 2))
         return scene.picture, [*asked[:questions], *more]
@@ -183,7 +188,7 @@ def draw_asked(
 
     ids, bias, exemplar_bias, *feeds = (by_question(i) for i in range(len(rows[0][1])))
     return Asked(
-        pictures=to_tensor(np.stack([row[0] for row in rows])),
+        pictures=to_tensor([row[0] for row in rows], config.image_size),
         picture_of=torch.arange(len(rows)).repeat(questions),
         token_ids=ids,
         text_bias=bias,
@@ -208,7 +213,9 @@ def draw_one(
     encoded = [tokenizer.encode(question.phrase, source.length or config.text_length) for question in asked]
     valid = np.concatenate([mask for _, mask in encoded])
     bias = np.where(valid, 0, MASKED).astype(np.float32)[:, None, None]
-    feeds, exemplar_bias = exemplar_feeds(rng, asked, config, limit=min(2, config.max_boxes))
+    feeds, exemplar_bias = exemplar_feeds(
+        rng, asked, config, side=len(picture), limit=min(2, config.max_boxes)
+    )
     ids = np.concatenate([ids for ids, _ in encoded])
     return picture, [torch.from_numpy(ids), torch.from_numpy(bias), exemplar_bias, *feeds]
 

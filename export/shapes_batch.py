@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sam3_edge.boxes import pooling_matrices
+from sam3_edge.resize import resize_picture
+from sam3_edge.shapes.clips import STAGE
 from sam3_edge.shapes.questions import Question, ask
 from sam3_edge.shapes.scenes import UNSEEN, Scene, draw_scene
 from sam3_edge.spec import MASKED, ModelConfig
@@ -47,9 +49,15 @@ class Batch(Asked):
     truths: list[Truth]
 
 
-def to_tensor(pictures: np.ndarray) -> Tensor:
-    """uint8 [P, S, S, 3] -> [P, 3, S, S] in [-1, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+def scene_size(config: ModelConfig) -> int:
+    """Of what is drawn for a model: 224 px at most, as what judges it; larger models see it enlarged."""
+    return min(config.image_size, STAGE)
+
+
+def to_tensor(pictures: Sequence[NDArray[np.uint8]], size: int) -> Tensor:
+    """P pictures, uint8 [s, s, 3], as a backbone of `size` sees them: [P, 3, size, size] in [-1, 1]."""
+    resized = [resize_picture(picture, size) for picture in pictures]
+    return torch.from_numpy(np.stack(resized)).float() / 127.5 - 1
 
 
 def truth_of(scene: Scene, answer: Sequence[int]) -> Truth:
@@ -63,16 +71,19 @@ def truth_of(scene: Scene, answer: Sequence[int]) -> Truth:
 
 
 def exemplar_feeds(
-    rng: np.random.Generator, questions: list[Question], config: ModelConfig, *, limit: int
+    rng: np.random.Generator, questions: list[Question], config: ModelConfig, *, side: int, limit: int
 ) -> tuple[tuple[Tensor, ...], Tensor]:
-    """The exemplar graph's inputs but the features, for hand-drawn (jittered) boxes, and its bias."""
+    """The exemplar graph's inputs but the features, for hand-drawn (jittered) boxes, and its bias.
+
+    `side`: of the picture that the boxes are in, pixels.
+    """
     boxes = np.tile(np.array([0.5, 0.5, 1, 1], np.float32), (len(questions), limit, 1))
     labels = np.zeros((len(questions), limit), np.float32)
     bias = np.full((len(questions), 1, 1, limit + 1), MASKED, np.float32)
     bias[..., -1] = 0
     for n, question in enumerate(questions):
         for k, (box, positive) in enumerate(question.boxes):
-            x0, y0, x1, y1 = np.array(box) / config.image_size
+            x0, y0, x1, y1 = np.array(box) / side
             extent = np.array([x1 - x0, y1 - y0])
             drawn = np.concatenate([(x0 + extent[0] / 2, y0 + extent[1] / 2), extent])
             boxes[n, k] = np.clip(drawn + rng.normal(0, 0.05, 4) * np.tile(extent, 2), 0.01, 1)
@@ -94,18 +105,20 @@ def draw_batch(
     photographs: Sequence[NDArray[np.uint8]] = (),
     clips: float = 0.0,
 ) -> Batch:
-    """Draw scenes at the model's size and ask `questions` of each, of which `drawn` (all) get masks.
+    """Draw scenes and ask `questions` of each, of which `drawn` (all) get masks.
 
     Nothing of `UNSEEN` is drawn or asked: those pairs are kept to judge by. `clips`: the share, 0 to 1, of
     pictures that are frames of clips.
     """
 
+    side = scene_size(config)
+
     def draw() -> Scene:
         if clips and rng.random() < clips:
-            return draw_clip_scene(rng, config.image_size)
+            return draw_clip_scene(rng, side)
         return draw_scene(
             rng,
-            size=config.image_size,
+            size=side,
             most=most,
             photographs=photographs,
             withheld=UNSEEN,
@@ -116,10 +129,10 @@ def draw_batch(
     asked = [ask(rng, scene, withheld=UNSEEN) for _ in range(questions) for scene in scenes]
     encoded = [tokenizer.encode(question.phrase, LENGTH) for question in asked]
     valid = np.concatenate([mask for _, mask in encoded])
-    feeds, exemplar_bias = exemplar_feeds(rng, asked, config, limit=2)
+    feeds, exemplar_bias = exemplar_feeds(rng, asked, config, side=side, limit=2)
     return Batch(
         scenes=scenes,
-        pictures=to_tensor(np.stack([scene.picture for scene in scenes])),
+        pictures=to_tensor([scene.picture for scene in scenes], config.image_size),
         picture_of=torch.arange(pictures).repeat(questions),
         token_ids=torch.from_numpy(np.concatenate([ids for ids, _ in encoded])),
         text_bias=torch.from_numpy(np.where(valid, 0, MASKED).astype(np.float32))[:, None, None],

@@ -18,7 +18,7 @@ from sam3_edge.spec import ModelConfig
 
 from .clip_scenes import COMMON
 from .losses import shrink
-from .shapes_batch import to_tensor
+from .shapes_batch import scene_size, to_tensor
 
 LEAST = 60  # pixels of an object on the frame on which it is shown to the tracker
 LONGEST = 7  # frames of a clip from one frame of a sequence to the next
@@ -63,7 +63,7 @@ def draw_sequences(
     masks, clip_of = [], []
     while len(pictures) < clips:
         kinds = [kind for kind in KINDS if rng.random() < chances.get(kind, COMMON)]
-        script = write_script(rng, kinds, size=config.image_size, withheld=UNSEEN)
+        script = write_script(rng, kinds, size=scene_size(config), withheld=UNSEEN)
         start, pace = window(rng, script.frames, frames, fastest, eventful=eventful)
         there = rng.permutation(np.flatnonzero(draw_masks(script, start).sum((1, 2)) >= LEAST))
         if not len(there):
@@ -73,7 +73,7 @@ def draw_sequences(
         chosen = np.sort(there[:objects])
         drawn = [draw_frame(script, start + pace * i) for i in range(frames)]
         clip_of += [len(pictures)] * len(chosen)
-        pictures.append(to_tensor(np.stack([frame.picture for frame in drawn])))
+        pictures.append(to_tensor([frame.picture for frame in drawn], config.image_size))
         masks.append(np.stack([frame.masks[chosen] for frame in drawn], axis=1))
     return Sequences(torch.stack(pictures), small(np.concatenate(masks), config), torch.tensor(clip_of))
 
@@ -101,7 +101,7 @@ def draw_stills(
     scenes = [
         draw_scene(
             rng,
-            size=config.image_size,
+            size=scene_size(config),
             most=8,
             photographs=photographs,
             withheld=UNSEEN,
@@ -115,7 +115,7 @@ def draw_stills(
         for i in rng.permutation(len(scene.items))[:objects]
     ]
     return Sequences(
-        to_tensor(np.stack([scene.picture for scene in scenes]))[:, None],
+        to_tensor([scene.picture for scene in scenes], config.image_size)[:, None],
         small(np.stack([mask for _, mask in items])[:, None], config),
         torch.tensor([place for place, _ in items]),
     )

@@ -119,7 +119,7 @@ def test_committed_students_are_those_that_were_judged(tmp_path: Path) -> None:
     assert kept.keys() == {f"{run['arm']}_{run['seed']}" for run in document["runs"]}
     assert sum(path.stat().st_size for path in kept.values()) < 4e6
     source, rng = Shapes(photographs=True), np.random.default_rng(5)
-    pictures = to_tensor(np.stack([source.draw(rng, 224, 2, held=True)[0] for _ in range(12)]))
+    pictures = to_tensor([source.draw(rng, 224, 2, held=True)[0] for _ in range(12)], 224)
     for run in document["runs"]:
         place = kept[f"{run['arm']}_{run['seed']}"]
         assert hashlib.sha256(place.read_bytes()).hexdigest() == run["trunk_sha256"]
