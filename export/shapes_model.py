@@ -1,4 +1,8 @@
-"""The built-in model before training: its size, and its first weights."""
+"""The built-in model before training: its size, and its first weights.
+
+What ships was trained at 224 px; the stages `enlarged` go on at 336, and those weights wait in
+`benchmarks/results/shapes_next`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from .model import Sam3
 from .tracking_start import prepare
 
 SHAPES_CONFIG = ModelConfig(
-    image_size=224,
+    image_size=336,
     trunk_dim=128,
     trunk_mlp=384,
     trunk_layers=4,
@@ -40,7 +44,7 @@ SHAPES_CONFIG = ModelConfig(
     memory_dim=16,
 )
 
-# The same with a tracker: what ships. Small where SAM 3 is wide, as long a memory as SAM 3's.
+# The same with a tracker. Small where SAM 3 is wide, as long a memory as SAM 3's.
 TRACKING_CONFIG = replace(
     SHAPES_CONFIG,
     memory_layers=2,

@@ -57,4 +57,18 @@ STAGES = (
         cells=False,
         halfway=True,
     ),
+    Stage(
+        name="enlarged",
+        steps=1100,
+        rate=7e-4,
+        image_size=336,
+        pictures=4,
+        questions=10,
+        drawn=3,
+        most=8,
+        photographs=True,
+        clips=0.6,
+        muon=True,
+        cells=False,
+    ),
 )

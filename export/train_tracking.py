@@ -3,8 +3,8 @@
 FILE holds a detector that `train_shapes` trained. It is frozen, so that what it finds stays exactly the same;
 only what is the tracker's alone learns. First `clicks` teaches the mask decoder to segment what it is pointed
 to, on single pictures; then `pairs` finds objects again on the next two frames of clips, `clips` follows them
-through a few more, and `paths`, `recall`, `crossings` and `slowly` through many, where things cross and hide.
-All go on with clicks.
+through a few more, and `paths`, `recall`, `crossings` and `slowly` through many, where things cross and hide;
+`enlarged` does so again on the trunk that `train_shapes` ends with. All go on with clicks.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ STAGES = (
     Stage("recall", 950, 1e-3, 1, 5, 1, 10, 4, eventful=True, pictures_every=3, muon=True),
     CROSSINGS,
     replace(CROSSINGS, name="slowly", fastest=3, halfway=True),
+    replace(CROSSINGS, name="enlarged", steps=420, frames=11, fastest=4),
 )
 
 

@@ -82,8 +82,8 @@ def test_a_memory_is_written_pooled() -> None:
 
 
 def test_cells_must_fill_tokens() -> None:
-    with pytest.raises(UsageError, match="memory pool 3: want a divisor of 16"):
-        replace(CONFIG, memory_pool=3)
+    with pytest.raises(UsageError, match=f"memory pool 5: want a divisor of {CONFIG.grid}"):
+        replace(CONFIG, memory_pool=5)
     assert (
         ModelConfig().memory_tokens == 72**2 and replace(ModelConfig(), memory_pool=2).memory_tokens == 36**2
     )

@@ -26,13 +26,15 @@ def test_bound_values_give_the_same_answers(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(onnx_device, "PROVIDERS", {"cuda": on_onnx.CPU})
     monkeypatch.setattr(onnx_device, "left_to_processor", lambda session: [])
     session = onnx_device.DeviceSession(BUNDLE, "cuda", threads=1, place="cpu")
-    trunk = session.run("backbone", {"image": np.zeros((1, 3, 224, 224), np.float32)})
+    config = BUNDLE.config
+    picture = np.zeros((1, 3, config.image_size, config.image_size), np.float32)
+    trunk = session.run("backbone", {"image": picture})
     assert not isinstance(trunk["trunk_feature"], np.ndarray)
     features = session.run("detector_features", trunk)
-    assert session.fetch(features["features_1x"]).shape == (1, 64, 16, 16)
+    assert session.fetch(features["features_1x"]).shape == (1, config.dim, config.grid, config.grid)
     agreements = []
     for opened in (session, open_session(BUNDLE, threads=1)):
-        with Segmenter(BUNDLE.config, opened, open_phrases(BUNDLE, opened)) as segmenter:
+        with Segmenter(config, opened, open_phrases(BUNDLE, opened)) as segmenter:
             agreements.append(replay(segmenter, read_golden(BUNDLE)[:1]))
     assert agreements[0] == agreements[1] and agreements[0].objects >= 5 and not agreements[0].missing
 

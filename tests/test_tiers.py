@@ -11,8 +11,8 @@ from sam3_edge.builtin import builtin_bundle
 def test_tiers_are_judged_beside_the_first(tmp_path: Path) -> None:
     often, seldom = Tier("often"), Tier("seldom", every=8)
     (tmp_path / often.made).symlink_to(builtin_bundle())
-    found = [(tier, follow(tier, tmp_path, 1)) for tier in (often, seldom)]
-    first, second = judged(found, 1)
+    found = [(tier, follow(tier, tmp_path, 2)) for tier in (often, seldom)]
+    first, second = judged(found, 2)
     assert first["j_and_f"]["difference"] == 0
     assert second["j_and_f"]["value"] != first["j_and_f"]["value"]
     lines = markdown({"rows": [first, second]}).splitlines()

@@ -27,7 +27,7 @@ def test_a_click_looks_at_its_own_cell(model: Sam3) -> None:
     for attention in (layer.to_image, layer.to_tokens):
         logits = attention.query(places) @ attention.key(places).T
         own = logits.argmax(1) == torch.arange(len(places))
-        assert own.float().mean() > 0.95  # with independent weights: 0.02
+        assert own.float().mean() > 0.9  # with independent weights: 0.02
 
 
 def test_the_tokens_of_the_decoder_differ(model: Sam3) -> None:

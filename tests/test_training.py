@@ -188,7 +188,7 @@ def test_trained_weights_go_on_with_a_stage(tmp_path: Path) -> None:
     assert STAGES[run.stage].name == "heads" and equal(run.average, weights(run))
     kept = run.model.backbone.state_dict()
     train_shapes.train(more, 1, first / "model.safetensors", "heads")
-    trained = checkpoint.load(more / "model.safetensors").model
+    trained = checkpoint.load(more / "heads.safetensors").model
     assert equal(kept, trained.backbone.state_dict())
     assert not equal(run.model.detector.state_dict(), trained.detector.state_dict())
 

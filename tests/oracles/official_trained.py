@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from .official_environment import prepare_imports
-from .official_video import counted, record_clip, same_clips, summed, write
+from .official_video import column_of, counted, record_clip, same_clips, summed, write
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -86,7 +86,7 @@ def record(arrays: Arrays) -> tuple[Arrays, dict[str, Any]]:
         rows, info = record_clip(listener, clip, clip.phrase)
         recorded.append((rows, info | {"phrase": clip.phrase}))
         print(clip.name, clip.phrase, counted(rows), flush=True)
-    joined = {name: np.concatenate([rows[name] for rows, _ in recorded]) for name in recorded[0][0]}
+    joined = {name: column_of([rows[name] for rows, _ in recorded]) for name in recorded[0][0]}
     return joined, {
         "config": asdict(detector) | TRACKER | asdict(tracker),
         "settings": SETTINGS,

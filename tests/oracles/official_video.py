@@ -99,7 +99,12 @@ def record_clip(listener: Any, clip: Any, phrase: str) -> tuple[Arrays, dict[str
         "frames": frames,
         "actors": listener.actors,
     }
-    return {name: np.concatenate(column) for name, column in rows.items()}, info
+    return {name: column_of(parts) for name, parts in rows.items()}, info
+
+
+def column_of(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    """One column of several. Where nothing is, the side of masks is not known: those with rows say it."""
+    return np.concatenate([part for part in parts if len(part)] or parts[:1])
 
 
 def parts_of(frame: dict[str, Any], shown: dict[str, Any]) -> dict[str, Arrays]:

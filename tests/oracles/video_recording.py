@@ -68,7 +68,7 @@ class Tracks:
 
     id: Ints  # [N]
     score: Floats  # [N], the object score, a logit
-    positive: NDArray[np.uint8]  # [N, 64, 8]: packed signs of the mask, after filling, before suppression
+    positive: NDArray[np.uint8]  # [N, s, s / 8]: packed signs of the mask, after filling, before suppression
     logits: Floats  # [N, 8, 8]: `glimpsed` logits of that mask
     filled: Ints  # [N]: pixels of holes filled
     cleared: Ints  # [N]: pixels of sprinkles removed
