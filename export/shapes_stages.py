@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,23 @@ class Stage:
     halfway: bool = False
 
 
+FRAMES = Stage(
+    name="frames",
+    steps=1400,
+    rate=7e-4,
+    image_size=224,
+    pictures=4,
+    questions=10,
+    drawn=3,
+    most=8,
+    photographs=True,
+    frozen_trunk=True,
+    clips=0.6,
+    muon=True,
+    from_mean=True,
+    cells=False,
+    halfway=True,
+)
 STAGES = (
     Stage("dense", 1200, 1.5e-3, 112, 16, 1, 1, 3),
     Stage("semantic", 2500, 8e-4, 112, 10, 4, 4, 3),
@@ -40,35 +57,14 @@ STAGES = (
     Stage("photographs", 5000, 4e-4, 224, 4, 10, 3, 8, photographs=True),
     Stage("refine", 2200, 3e-4, 224, 4, 10, 3, 8, photographs=True),
     Stage("heads", 1300, 2.5e-4, 224, 4, 10, 3, 8, photographs=True, frozen_trunk=True),
-    Stage(
-        name="frames",
-        steps=1400,
-        rate=7e-4,
-        image_size=224,
-        pictures=4,
-        questions=10,
-        drawn=3,
-        most=8,
-        photographs=True,
-        frozen_trunk=True,
-        clips=0.6,
-        muon=True,
-        from_mean=True,
-        cells=False,
-        halfway=True,
-    ),
-    Stage(
+    FRAMES,
+    replace(
+        FRAMES,
         name="enlarged",
         steps=1100,
-        rate=7e-4,
         image_size=336,
-        pictures=4,
-        questions=10,
-        drawn=3,
-        most=8,
-        photographs=True,
-        clips=0.6,
-        muon=True,
-        cells=False,
+        frozen_trunk=False,
+        from_mean=False,
+        halfway=False,
     ),
 )

@@ -31,7 +31,7 @@ SEED = 990
 FROZEN = 40  # of the frozen pictures; all of them: `make judge`
 # Measured on these, less a margin: what a change may not lose.
 FLOOR = {"phrase": 0.70, "exemplar": 0.65, "il_mcc": 0.70, "mask": 0.78}
-MOST_BYTES, MOST_PARAMETERS = 7_500_000, 3_500_000
+MOST_BYTES, MOST_PARAMETERS = 7_000_000, 3_500_000
 HEAVY = ("torch", "onnx", "onnx_ir", "onnxscript", "transformers", "torchvision", "safetensors", "scipy")
 NOT_THERE = "".join(f"sys.modules[{name!r}] = None; " for name in HEAVY)
 

@@ -60,8 +60,7 @@ def test_the_builtin_model_is_within_its_limits(builtin: Path) -> None:
     outputs = {(name, t.name) for name, spec in graph_specs(bundle.config).items() for t in spec.outputs}
     for rows, limit in ((receipt["outputs"], 5e-3), (receipt["exact"], 1e-3)):
         assert {(row["graph"], row["output"]) for row in rows} == outputs
-        assert all(row["relative"] <= limit for row in rows)
-        assert sum(row["relative"] > 0 for row in rows) > 0.8 * len(rows)  # not compared with itself
+        assert all(0 < row["relative"] <= limit for row in rows)
     answers = receipt["answers"]
     assert answers["objects"] >= 6 and answers["missing"] == answers["extra"] == 0
     assert answers["min_iou"] >= 0.98

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -16,7 +18,8 @@ from sam3_edge.spec import MASKED
 
 @pytest.fixture(scope="module")
 def model() -> Sam3:
-    return with_tracker(first_model(SHAPES_CONFIG, 0), TRACKING_CONFIG, 0).requires_grad_(False)
+    detector, both = (replace(config, image_size=224) for config in (SHAPES_CONFIG, TRACKING_CONFIG))
+    return with_tracker(first_model(detector, 0), both, 0).requires_grad_(False)
 
 
 def test_a_click_looks_at_its_own_cell(model: Sam3) -> None:
@@ -27,7 +30,7 @@ def test_a_click_looks_at_its_own_cell(model: Sam3) -> None:
     for attention in (layer.to_image, layer.to_tokens):
         logits = attention.query(places) @ attention.key(places).T
         own = logits.argmax(1) == torch.arange(len(places))
-        assert own.float().mean() > 0.9  # with independent weights: 0.02
+        assert own.float().mean() > 0.95  # with independent weights: 0.02
 
 
 def test_the_tokens_of_the_decoder_differ(model: Sam3) -> None:
